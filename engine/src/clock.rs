@@ -1,0 +1,127 @@
+//! Time is an effect: the engine asks a [`Clock`], a real one or one that a test moves by hand.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::core::Timestamp;
+
+/// Says what time it is.
+///
+/// Successive answers must never go back, also when several threads ask. `reserve` asks on its hot path.
+pub trait Clock: fmt::Debug + Send + Sync {
+    /// The present instant.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's clock: wall-clock time as it was when this value was made, moved on by a clock that nobody sets.
+///
+/// It counts the time that the machine sleeps, and does not follow a later step of the wall clock: a hold can
+/// neither live for ever nor die at once because somebody set the date. Its resolution is the kernel's coarse
+/// tick, 1 to 10 ms.
+#[derive(Debug, Clone)]
+pub struct SystemClock {
+    wall: Timestamp,
+    started: Duration,
+}
+
+impl SystemClock {
+    /// Reads the wall clock, once.
+    #[must_use]
+    pub fn new() -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { wall: Timestamp::MIN.plus(wall), started: elapsed() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        self.wall.plus(elapsed().saturating_sub(self.started))
+    }
+}
+
+/// Time since boot, sleep included, to the kernel's tick.
+fn elapsed() -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
+    Duration::new(seconds, nanos)
+}
+
+/// A clock that stands still until it is moved: for tests, simulations and replays.
+///
+/// ```
+/// use sellout::{Clock, ManualClock, Timestamp};
+/// use std::time::Duration;
+///
+/// let clock = ManualClock::starting_at(Timestamp::from_millis(1_000));
+/// clock.advance(Duration::from_millis(5));
+/// assert_eq!(clock.now(), Timestamp::from_millis(1_005));
+/// ```
+#[derive(Debug, Default)]
+pub struct ManualClock {
+    millis: AtomicU64,
+}
+
+impl ManualClock {
+    /// A clock that shows `instant`.
+    #[must_use]
+    pub fn starting_at(instant: Timestamp) -> Self {
+        Self { millis: AtomicU64::new(instant.as_millis()) }
+    }
+
+    /// Moves the clock on by `span`, in whole milliseconds.
+    pub fn advance(&self, span: Duration) {
+        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        // Relaxed: the instant is the whole message; nothing else is published by it.
+        self.millis.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// Moves the clock to `instant`; a clock that is already later stays.
+    pub fn advance_to(&self, instant: Timestamp) {
+        // Relaxed: as in `advance`.
+        self.millis.fetch_max(instant.as_millis(), Ordering::Relaxed);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        // Relaxed: as in `advance`.
+        Timestamp::from_millis(self.millis.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn system_clock_never_goes_back_and_is_near_the_wall_clock() {
+        let clock = SystemClock::new();
+        let mut last = clock.now();
+        for _ in 0..10_000 {
+            let now = clock.now();
+            assert!(now >= last);
+            last = now;
+        }
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        assert!(Timestamp::MIN.plus(wall).since(last) < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn manual_clock_never_goes_back() {
+        let clock = ManualClock::starting_at(Timestamp::from_millis(10));
+        clock.advance_to(Timestamp::from_millis(3));
+        assert_eq!(clock.now(), Timestamp::from_millis(10));
+    }
+}

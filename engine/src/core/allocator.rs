@@ -1,0 +1,599 @@
+//! One sale's stock: permits, slots, cap table and deadlines, put together.
+//!
+//! The order of steps is what makes a refusal honest:
+//!
+//! ```text
+//! reserve   gate -> cap attempt -> permit -> slot -> held, deadline noted -> cap committed
+//! end       held -> free (compare-and-swap) -> cap share back -> slot findable -> permit back, gate moved
+//! confirm   held -> confirming (compare-and-swap)  ...journal...  -> sold -> cap bought, sold counted
+//! ```
+//!
+//! A buyer who may not buy takes no permit; a permit that was taken always becomes a hold. Time comes in as
+//! milliseconds since the sale's base instant.
+
+use std::fmt;
+
+use crossbeam_utils::CachePadded;
+
+use super::{
+    Buyer, End,
+    cap::{CapRefusal, CapTable},
+    deadlines::Deadlines,
+    permits::{Denied, Gate, Mark, Permits},
+    slots::{BLOCK, Meta, Slots, Snapshot, State},
+    supply::Supply,
+    sync::{AtomicU64, MODEL, Ordering},
+};
+
+#[cfg(all(test, sellout_shuttle))]
+mod shuttle_tests;
+#[cfg(all(test, not(any(sellout_loom, sellout_shuttle))))]
+mod tests;
+
+/// What one buyer may have, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// Units a buyer.
+    pub(crate) cap: u32,
+    /// Units a hold.
+    pub(crate) largest: u32,
+    /// From the hold to its deadline, in milliseconds.
+    pub(crate) hold: u64,
+    /// From the deadline to the hold's expiry, in milliseconds.
+    pub(crate) grace: u64,
+}
+
+/// Which hold: a slot, and which of the slot's holds, made under which token keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct HoldId {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+    pub(crate) key_epoch: u16,
+}
+
+/// A hold as it was made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Made {
+    pub(crate) id: HoldId,
+    /// Its deadline, as an offset.
+    pub(crate) due: u64,
+}
+
+/// Who has it, and how much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) buyer: Buyer,
+    pub(crate) quantity: u32,
+}
+
+/// Why there is no hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Scheduled,
+    Closed,
+    Paused,
+    Limit {
+        held: u32,
+        bought: u32,
+    },
+    UnderWay,
+    /// Some units are free, but fewer than asked for.
+    Fewer {
+        free: u64,
+    },
+    /// Nothing is free, and not everything is sold.
+    AllHeld {
+        on_hold: u64,
+        /// An offset before which no hold falls due.
+        next_due: u64,
+    },
+    SoldOut,
+}
+
+/// Where a hold stands when somebody wants to end it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Held { share: Share, due: u64, snapshot: Snapshot },
+    Confirming(Share),
+    Sold { share: Share, sequence: u64 },
+    /// The slot's latest hold, ended so.
+    Ended(End),
+    /// An earlier hold of a slot that has been used since, or one that never was.
+    Gone,
+}
+
+/// The units of one sale, counted from the slots and not from counters of sales.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) free: u64,
+    pub(crate) held: u64,
+    pub(crate) sold: u64,
+}
+
+pub(crate) struct Allocator {
+    rules: Rules,
+    permits: Permits,
+    supply: Supply,
+    slots: Slots,
+    cap: CapTable,
+    deadlines: Deadlines,
+    /// Units on offer, sold or not: stock + added - withdrawn.
+    total: CachePadded<AtomicU64>,
+    /// Units sold, by stripe; each only rises.
+    sold: Box<[CachePadded<AtomicU64>]>,
+    /// Not zero if a slot has changed since the changes were last drained; counted only if `journaled`.
+    changed: CachePadded<AtomicU64>,
+    journaled: bool,
+    spare: u32,
+}
+
+impl Allocator {
+    /// `stock` free units, under `rules`, for `stripes` threads at once.
+    pub(crate) fn new(rules: Rules, stock: u32, stripes: usize, key: [u8; 16], scheduled: bool, journaled: bool) -> Self {
+        let most = usize::try_from(stock / 16).unwrap_or(usize::MAX).max(if MODEL { stripes } else { 1 });
+        let shelves = stripes.clamp(1, most);
+        let striped = if rules.largest == 1 { shelves } else { 1 };
+        let shelf_count = u32::try_from(shelves).expect("at most as many as units");
+        let run = if MODEL { 1 } else { (stock / (4 * shelf_count)).clamp(1, 4 * BLOCK) };
+        let spare = run * shelf_count + 16;
+        let slots = Slots::new(if MODEL { stock + shelf_count } else { stock + spare });
+        Self {
+            rules,
+            permits: Permits::new(u64::from(stock), striped, scheduled),
+            supply: Supply::new(slots.capacity(1), shelves, run),
+            slots,
+            cap: CapTable::new(stock, key),
+            deadlines: Deadlines::new(),
+            total: CachePadded::new(AtomicU64::new(u64::from(stock))),
+            sold: (0..shelves).map(|_| CachePadded::new(AtomicU64::new(0))).collect(),
+            changed: CachePadded::new(AtomicU64::new(0)),
+            journaled,
+            spare,
+        }
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(crate) fn gate(&self) -> Gate {
+        self.permits.gate()
+    }
+
+    pub(crate) fn set(&self, mark: Mark) -> bool {
+        self.permits.set(mark)
+    }
+
+    pub(crate) fn clear(&self, mark: Mark) -> bool {
+        self.permits.clear(mark)
+    }
+
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// Holds `quantity` units for `buyer` from `now`. `home` is the calling thread's stripe.
+    ///
+    /// # Memory ordering
+    /// A hold that was ended before this call began, in the sense of happens-before, counts: its units are free
+    /// and its buyer's share is given back.
+    #[inline]
+    pub(crate) fn reserve(&self, buyer: Buyer, quantity: u32, now: u64, home: usize, key_epoch: u16) -> Result<Made, Refusal> {
+        let gate = self.permits.gate();
+        if !gate.is_open() {
+            return Err(self.refuse(gate));
+        }
+        let attempt = self.cap.begin(buyer, quantity, self.rules.cap).map_err(|refusal| match refusal {
+            CapRefusal::Limit { held, bought } => Refusal::Limit { held, bought },
+            CapRefusal::UnderWay => Refusal::UnderWay,
+        })?;
+        if let Err(denied) = self.permits.take(home, u64::from(quantity)) {
+            self.cap.abort(attempt);
+            return Err(self.denied(denied));
+        }
+        let due = now.saturating_add(self.rules.hold);
+        let Some(slot) = self.supply.pop(&self.slots, home) else {
+            self.permits.give(home, u64::from(quantity));
+            self.cap.abort(attempt);
+            return Err(self.nothing_free());
+        };
+        let meta = Meta { cell: attempt.cell(), quantity, key_epoch };
+        // From the slot's next word on others may end the hold, so the buyer's share must be in the table before.
+        self.cap.commit(&attempt, quantity);
+        let generation = self.slots.hold(slot, due, meta);
+        self.deadlines.note(&self.slots, slot, due);
+        self.note_change(slot);
+        Ok(Made { id: HoldId { slot, generation, key_epoch }, due })
+    }
+
+    /// Holds one unit for each of `buyers`, or says why not, in their order.
+    ///
+    /// Every attempt is begun before any permit is taken, and the permits are taken in one step: a buyer who may
+    /// not buy never has a permit, and no permit is taken without a buyer.
+    pub(crate) fn reserve_each(
+        &self,
+        buyers: &[Buyer],
+        now: u64,
+        home: usize,
+        key_epoch: u16,
+        mut answer: impl FnMut(Result<Made, Refusal>),
+    ) {
+        const BATCH: usize = 32;
+        for chunk in buyers.chunks(BATCH) {
+            let gate = self.permits.gate();
+            if !gate.is_open() {
+                let refusal = self.refuse(gate);
+                chunk.iter().for_each(|_| answer(Err(refusal)));
+                continue;
+            }
+            let mut attempts: [_; BATCH] = std::array::from_fn(|_| None);
+            let mut begun = 0;
+            for (buyer, attempt) in chunk.iter().zip(&mut attempts) {
+                *attempt = self.cap.begin(*buyer, 1, self.rules.cap).ok();
+                begun += u64::from(attempt.is_some());
+            }
+            let mut permits = self.permits.take_up_to(home, begun);
+            for (buyer, attempt) in chunk.iter().zip(&mut attempts) {
+                let Some(attempt) = attempt.take() else {
+                    // Refused by the cap, or twice in this batch: by now the first of the two is decided.
+                    answer(self.reserve(*buyer, 1, now, home, key_epoch));
+                    continue;
+                };
+                if permits == 0 {
+                    self.cap.abort(attempt);
+                    answer(self.reserve(*buyer, 1, now, home, key_epoch));
+                    continue;
+                }
+                permits -= 1;
+                let Some(slot) = self.supply.pop(&self.slots, home) else {
+                    self.permits.give(home, 1);
+                    self.cap.abort(attempt);
+                    answer(Err(self.nothing_free()));
+                    continue;
+                };
+                let due = now.saturating_add(self.rules.hold);
+                let meta = Meta { cell: attempt.cell(), quantity: 1, key_epoch };
+                self.cap.commit(&attempt, 1);
+                let generation = self.slots.hold(slot, due, meta);
+                self.deadlines.note(&self.slots, slot, due);
+                self.note_change(slot);
+                answer(Ok(Made { id: HoldId { slot, generation, key_epoch }, due }));
+            }
+        }
+    }
+
+    /// Takes units for a payment that came after its hold had expired, and begins its confirmation at once.
+    pub(crate) fn reacquire(&self, share: Share, home: usize, key_epoch: u16) -> Result<HoldId, Refusal> {
+        let Share { buyer, quantity } = share;
+        let attempt = self.cap.begin(buyer, quantity, self.rules.cap).map_err(|refusal| match refusal {
+            CapRefusal::Limit { held, bought } => Refusal::Limit { held, bought },
+            CapRefusal::UnderWay => Refusal::UnderWay,
+        })?;
+        if let Err(denied) = self.permits.take_late(home, u64::from(quantity)) {
+            self.cap.abort(attempt);
+            return Err(self.denied(denied));
+        }
+        let Some(slot) = self.supply.pop(&self.slots, home) else {
+            self.permits.give(home, u64::from(quantity));
+            self.cap.abort(attempt);
+            return Err(self.nothing_free());
+        };
+        self.cap.commit(&attempt, quantity);
+        let meta = Meta { cell: attempt.cell(), quantity, key_epoch };
+        // Never due, and known to nobody: nothing can come between this and the next step.
+        let generation = self.slots.hold(slot, u64::MAX, meta);
+        let begun = self.slots.begin_confirm(slot, self.slots.load(slot));
+        debug_assert!(begun.is_ok(), "only the maker knows this hold");
+        Ok(HoldId { slot, generation, key_epoch })
+    }
+
+    /// Where the hold stands.
+    pub(crate) fn standing(&self, id: HoldId) -> Standing {
+        let (_, capacity) = self.supply.fresh();
+        if u64::from(id.slot) >= capacity {
+            return Standing::Gone;
+        }
+        loop {
+            let snapshot = self.slots.load(id.slot);
+            let meta = self.slots.meta(id.slot);
+            if snapshot.generation() != id.generation {
+                return match snapshot.state() {
+                    State::Free(Some(end)) if snapshot.generation() == id.generation + 1 => Standing::Ended(end),
+                    _ => Standing::Gone,
+                };
+            }
+            let standing = match snapshot.state() {
+                State::Free(_) | State::Retired => return Standing::Gone,
+                State::Held { due } => Standing::Held { share: self.share(meta), due, snapshot },
+                State::Confirming => Standing::Confirming(self.share(meta)),
+                State::Sold { sequence } => Standing::Sold { share: self.share(meta), sequence },
+            };
+            // What was read beside the word belongs to it only if the word is still the same.
+            if self.slots.load(id.slot) == snapshot {
+                return if meta.key_epoch == id.key_epoch { standing } else { Standing::Gone };
+            }
+        }
+    }
+
+    fn share(&self, meta: Meta) -> Share {
+        Share { buyer: self.cap.buyer(meta.cell), quantity: meta.quantity }
+    }
+
+    /// Decides for a confirmation, from the very word of `standing`.
+    pub(crate) fn begin_confirm(&self, slot: u32, from: Snapshot) -> bool {
+        self.slots.begin_confirm(slot, from).is_ok()
+    }
+
+    /// The confirmation of a hold stands: it is sold.
+    pub(crate) fn settle(&self, slot: u32, generation: u32, sequence: u64, home: usize) {
+        let meta = self.slots.meta(slot);
+        self.slots.settle(slot, generation, sequence);
+        self.cap.settle(meta.cell, meta.quantity);
+        // Release: whoever reads this count with Acquire sees the slot sold.
+        self.sold[home % self.sold.len()].fetch_add(u64::from(meta.quantity), Ordering::Release);
+    }
+
+    /// Marks the sale sold out if it is; true for the one who marks it.
+    pub(crate) fn mark_sold_out(&self) -> bool {
+        let gate = self.permits.gate();
+        !gate.sold_out() && self.unsold() == 0 && self.permits.mark_sold_out(gate)
+    }
+
+    /// Ends a hold unsold, from the very word of `standing`. Says whether it ended a time in which nothing was free.
+    pub(crate) fn end(&self, slot: u32, from: Snapshot, end: End, home: usize) -> Result<bool, Snapshot> {
+        let meta = self.slots.meta(slot);
+        let reusable = self.slots.release(slot, from, end)?;
+        self.cap.release(meta.cell, meta.quantity);
+        self.note_change(slot);
+        if reusable {
+            self.supply.push(&self.slots, home, slot);
+        }
+        Ok(self.permits.give(home, u64::from(meta.quantity)))
+    }
+
+    /// Moves a hold's deadline, from the very word of `standing`.
+    pub(crate) fn extend(&self, slot: u32, from: Snapshot, due: u64) -> bool {
+        let extended = self.slots.extend(slot, from, due).is_ok();
+        if extended {
+            self.note_change(slot);
+        }
+        extended
+    }
+
+    /// Ends every hold whose grace is over at `now`, and shows each: who had it, and when it had fallen due.
+    /// True if that ended a time in which nothing was free.
+    pub(crate) fn expire(&self, now: u64, home: usize, mut expired: impl FnMut(HoldId, Share)) -> bool {
+        let Some(until) = now.checked_sub(self.rules.grace) else { return false };
+        let mut restocked = false;
+        self.deadlines.sweep(&self.slots, until, |slot, snapshot| {
+            let meta = self.slots.meta(slot);
+            let share = self.share(meta);
+            // If it fails, a confirmation, a cancellation or an extension came first, and has its own effect.
+            match self.end(slot, snapshot, End::Expired, home) {
+                Ok(first) => {
+                    restocked |= first;
+                    expired(HoldId { slot, generation: snapshot.generation(), key_epoch: meta.key_epoch }, share);
+                }
+                Err(seen) => {
+                    if let State::Held { due } = seen.state() {
+                        self.deadlines.note(&self.slots, slot, due);
+                    }
+                }
+            }
+        });
+        restocked
+    }
+
+    /// An offset before which no hold falls due.
+    pub(crate) fn next_due(&self) -> u64 {
+        self.deadlines.earliest()
+    }
+
+    /// Puts `units` more on offer. The slots for them must be there: see `chunks_for`.
+    pub(crate) fn add(&self, units: u32, home: usize) -> bool {
+        // AcqRel: "everything is sold" must not be concluded from the old total once the units can be taken.
+        self.total.fetch_add(u64::from(units), Ordering::AcqRel);
+        self.permits.give(home, u64::from(units))
+    }
+
+    /// Takes up to `units` free units off offer; says how many.
+    pub(crate) fn withdraw(&self, units: u32, home: usize) -> u32 {
+        let taken = self.permits.drain(home, u64::from(units));
+        // AcqRel: as in `add`; until here the units count as on hold, which they are.
+        self.total.fetch_sub(taken, Ordering::AcqRel);
+        u32::try_from(taken).expect("at most what was asked for")
+    }
+
+    /// How many chunks of slots `units` on offer need.
+    pub(crate) fn chunks_for(&self, units: u64) -> usize {
+        let needed = units + u64::from(self.spare);
+        (1..).find(|&chunks| u64::from(self.slots.capacity(chunks)) >= needed).expect("stock is bounded by MAX_STOCK")
+    }
+
+    /// Lets the slots of the first `chunks` chunks be used.
+    pub(crate) fn grow(&self, chunks: usize) {
+        self.supply.grow(self.slots.capacity(chunks));
+    }
+
+    /// Whether so few never-used slots are left that retired ones could be missed; chunks then wanted.
+    pub(crate) fn wants_chunks(&self) -> Option<usize> {
+        let retired = u64::from(self.retired());
+        (retired > u64::from(self.spare / 2)).then(|| self.chunks_for(self.total() + 2 * retired))
+    }
+
+    fn retired(&self) -> u32 {
+        // Retiring takes four million holds in one slot; a look at the first slots' generations tells when to
+        // start counting.
+        let (fresh, capacity) = self.supply.fresh();
+        if fresh > 0 {
+            return 0;
+        }
+        let capacity = u32::try_from(capacity).expect("slots are u32");
+        let retired = (0..capacity).filter(|&slot| self.slots.load(slot).state() == State::Retired).count();
+        u32::try_from(retired).expect("slots are u32")
+    }
+
+    /// Shows every slot that has changed since the last call, as it is now: word, meta and buyer.
+    pub(crate) fn drain_changes(&self, mut changed: impl FnMut(u32, Snapshot, u16, Share)) {
+        // AcqRel: the blocks are looked at after this; see `note_change`.
+        if self.changed.swap(0, Ordering::AcqRel) == 0 {
+            return;
+        }
+        for (first, chunk) in self.slots.present() {
+            for (number, block) in (0_u32..).zip(&chunk.blocks) {
+                // AcqRel: Acquire sees the changed slots; a read-modify-write on both sides, so that a change is
+                // either seen here or finds `changed` cleared and sets it.
+                let mut bits = block[1].swap(0, Ordering::AcqRel);
+                while bits != 0 {
+                    let slot = first + number * BLOCK + bits.trailing_zeros();
+                    bits &= bits - 1;
+                    self.show(slot, &mut changed);
+                }
+            }
+        }
+    }
+
+    fn show(&self, slot: u32, changed: &mut impl FnMut(u32, Snapshot, u16, Share)) {
+        loop {
+            let snapshot = self.slots.load(slot);
+            let meta = self.slots.meta(slot);
+            // While a slot is free its meta is a link: there is no share to read.
+            let share = match snapshot.state() {
+                State::Free(_) | State::Retired => Share { buyer: Buyer::from(0), quantity: 0 },
+                _ => self.share(meta),
+            };
+            if self.slots.load(slot) == snapshot {
+                return changed(slot, snapshot, meta.key_epoch, share);
+            }
+        }
+    }
+
+    #[inline]
+    fn note_change(&self, slot: u32) {
+        if !self.journaled {
+            return;
+        }
+        // AcqRel: Release publishes the slot's new word to the drain; Acquire, coming after a drain, sees
+        // `changed` as that drain left it.
+        self.slots.block(slot)[1].fetch_or(1 << (slot % BLOCK), Ordering::AcqRel);
+        // Relaxed: see above.
+        if self.changed.load(Ordering::Relaxed) == 0 {
+            self.changed.store(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts units: free by the permits, held and sold slot by slot. Exact at rest.
+    pub(crate) fn count(&self) -> Count {
+        let mut count = Count { free: self.permits.free(), ..Count::default() };
+        for (first, chunk) in self.slots.present() {
+            for slot in (first..).take(chunk.len()) {
+                match self.slots.load(slot).state() {
+                    State::Held { .. } | State::Confirming => count.held += u64::from(self.slots.meta(slot).quantity),
+                    State::Sold { .. } => count.sold += u64::from(self.slots.meta(slot).quantity),
+                    State::Free(_) | State::Retired => {}
+                }
+            }
+        }
+        count
+    }
+
+    /// Stock + added - withdrawn.
+    pub(crate) fn total(&self) -> u64 {
+        // Acquire: pairs with `add` and `withdraw`.
+        self.total.load(Ordering::Acquire)
+    }
+
+    /// Units sold, summed over stripes that only rise: never more than were sold when this returns.
+    pub(crate) fn sold(&self) -> u64 {
+        // Acquire: pairs with the Release of `settle`.
+        self.sold.iter().map(|stripe| stripe.load(Ordering::Acquire)).sum()
+    }
+
+    /// Units on offer that are not sold. Zero proves that everything was sold at some instant of the call: what
+    /// is sold only rises, is read first, and never exceeds the total.
+    fn unsold(&self) -> u64 {
+        let sold = self.sold();
+        self.total().saturating_sub(sold)
+    }
+
+    fn denied(&self, denied: Denied) -> Refusal {
+        match denied {
+            Denied::Gate(gate) => self.refuse(gate),
+            Denied::Fewer { free } => Refusal::Fewer { free },
+        }
+    }
+
+    #[cold]
+    fn nothing_free(&self) -> Refusal {
+        Refusal::AllHeld { on_hold: self.unsold(), next_due: self.deadlines.earliest() }
+    }
+
+    /// What a gate that isn't open means.
+    #[inline]
+    fn refuse(&self, gate: Gate) -> Refusal {
+        if gate.is_scheduled() {
+            return Refusal::Scheduled;
+        }
+        if gate.is_closed() {
+            return Refusal::Closed;
+        }
+        if gate.is_paused() {
+            return Refusal::Paused;
+        }
+        if gate.sold_out() {
+            return Refusal::SoldOut;
+        }
+        let on_hold = self.unsold();
+        if on_hold == 0 {
+            // If the mark fails, a unit has come meanwhile; that everything was sold is true all the same.
+            self.permits.mark_sold_out(gate);
+            return Refusal::SoldOut;
+        }
+        Refusal::AllHeld { on_hold, next_due: self.deadlines.earliest() }
+    }
+
+    /// Recovery: puts back a hold or a sale that the journal has. Before anyone else knows the sale.
+    pub(crate) fn restore(&self, id: HoldId, share: Share, state: State) {
+        let attempt = self.cap.begin(share.buyer, share.quantity, u32::MAX).expect("recovery has one thread and no limit");
+        self.cap.commit(&attempt, share.quantity);
+        let taken = self.permits.drain(0, u64::from(share.quantity));
+        debug_assert_eq!(taken, u64::from(share.quantity), "the journal has more units than the stock");
+        let meta = Meta { cell: attempt.cell(), quantity: share.quantity, key_epoch: id.key_epoch };
+        self.slots.restore(id.slot, state, id.generation, meta);
+        match state {
+            State::Held { due } => self.deadlines.note(&self.slots, id.slot, due),
+            State::Sold { .. } => {
+                self.cap.settle(attempt.cell(), share.quantity);
+                // Relaxed: nobody else is there yet.
+                self.sold[0].fetch_add(u64::from(share.quantity), Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+
+    /// Recovery: a slot that was used and is free now.
+    pub(crate) fn restore_free(&self, slot: u32, generation: u32, end: End) {
+        let meta = Meta { cell: super::cap::CellIndex(0), quantity: 0, key_epoch: 0 };
+        if generation >> super::slots::GENERATION_BITS != 0 {
+            return self.slots.restore(slot, State::Retired, generation - 1, meta);
+        }
+        self.slots.restore(slot, State::Free(Some(end)), generation, meta);
+        self.supply.push(&self.slots, slot as usize, slot);
+    }
+
+    /// Recovery: slots from `fresh` on were never used.
+    pub(crate) fn restore_fresh(&self, fresh: u32) {
+        self.supply.skip_to(fresh);
+    }
+}
+
+impl fmt::Debug for Allocator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Allocator")
+            .field("rules", &self.rules)
+            .field("gate", &self.permits.gate())
+            .field("total", &self.total())
+            .field("sold", &self.sold())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,337 @@
+//! The right to one unit: the only linearization point of `reserve`.
+//!
+//! Free units are counted in padded stripes; a thread takes from its own stripe first, then from the others', so
+//! no unit is ever in transit where a refusal can't see it. A gate word beside them carries the marks by which a
+//! refusal is decided with one load:
+//!
+//! ```text
+//! gate   | returns: 48 bits | scheduled | paused | closed | none free | sold out |
+//! stripe | free units |   stripe | free units |   ...   (one stripe when a hold may have several units)
+//! ```
+//!
+//! What holds:
+//! - Between two returns the stripes only fall. `none free` is set only by a compare-and-swap from the very gate
+//!   that was read before every stripe was seen empty, so at that instant all of them were.
+//! - A return adds to its stripe first, then moves the gate's count of returns and clears `none free` and
+//!   `sold out` in one step, and only then is answered.
+//! - Units are taken by compare-and-swap from a count that suffices; no count ever dips below what is free.
+//! - A sale of several units a hold has one stripe: "fewer than asked" is then one load as well.
+//!
+//! The order and the proof are in the book, chapter *Architecture*; the models are in `permits/loom_tests.rs`.
+
+use std::fmt;
+
+use crossbeam_utils::CachePadded;
+
+use super::sync::{AtomicU64, Ordering};
+
+#[cfg(all(test, sellout_loom))]
+mod loom_tests;
+
+const SOLD_OUT: u64 = 1 << 0;
+const NONE_FREE: u64 = 1 << 1;
+const CLOSED: u64 = 1 << 2;
+const PAUSED: u64 = 1 << 3;
+const SCHEDULED: u64 = 1 << 4;
+const ONE_RETURN: u64 = 1 << 16;
+
+/// What the gate says: the marks, and how many returns there were.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gate(u64);
+
+impl Gate {
+    /// Nothing stands in the way of taking a unit.
+    #[inline]
+    pub(crate) const fn is_open(self) -> bool {
+        self.0 & (SOLD_OUT | NONE_FREE | CLOSED | PAUSED | SCHEDULED) == 0
+    }
+
+    pub(crate) const fn is_closed(self) -> bool {
+        self.0 & CLOSED != 0
+    }
+
+    pub(crate) const fn is_paused(self) -> bool {
+        self.0 & PAUSED != 0
+    }
+
+    pub(crate) const fn is_scheduled(self) -> bool {
+        self.0 & SCHEDULED != 0
+    }
+
+    pub(crate) const fn none_free(self) -> bool {
+        self.0 & NONE_FREE != 0
+    }
+
+    pub(crate) const fn sold_out(self) -> bool {
+        self.0 & SOLD_OUT != 0
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate")
+            .field("returns", &(self.0 / ONE_RETURN))
+            .field("scheduled", &self.is_scheduled())
+            .field("paused", &self.is_paused())
+            .field("closed", &self.is_closed())
+            .field("none_free", &self.none_free())
+            .field("sold_out", &self.sold_out())
+            .finish()
+    }
+}
+
+/// A mark that an operator sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    Closed,
+    Paused,
+    Scheduled,
+}
+
+impl Mark {
+    const fn bit(self) -> u64 {
+        match self {
+            Self::Closed => CLOSED,
+            Self::Paused => PAUSED,
+            Self::Scheduled => SCHEDULED,
+        }
+    }
+}
+
+/// Why no unit could be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// The gate stood against it: nothing was free, or an operator's mark.
+    Gate(Gate),
+    /// Units were free, but fewer than asked for.
+    Fewer {
+        /// How many were free.
+        free: u64,
+    },
+}
+
+/// Free units and the gate before them.
+#[derive(Debug)]
+pub(crate) struct Permits {
+    gate: CachePadded<AtomicU64>,
+    stripes: Box<[CachePadded<AtomicU64>]>,
+}
+
+impl Permits {
+    /// `units` free units over `stripes` stripes, `scheduled` or not.
+    pub(crate) fn new(units: u64, stripes: usize, scheduled: bool) -> Self {
+        let stripes = stripes.max(1) as u64;
+        let share = |stripe: u64| units / stripes + u64::from(stripe < units % stripes);
+        Self {
+            gate: CachePadded::new(AtomicU64::new(if scheduled { SCHEDULED } else { 0 })),
+            stripes: (0..stripes).map(|stripe| CachePadded::new(AtomicU64::new(share(stripe)))).collect(),
+        }
+    }
+
+    pub(crate) fn stripes(&self) -> usize {
+        self.stripes.len()
+    }
+
+    /// What the gate says now.
+    #[inline]
+    pub(crate) fn gate(&self) -> Gate {
+        // Acquire: pairs with the Release of `give`; who sees its gate sees the units that it added.
+        Gate(self.gate.load(Ordering::Acquire))
+    }
+
+    /// Takes `units`, all or none, past an open gate.
+    #[inline]
+    pub(crate) fn take(&self, home: usize, units: u64) -> Result<(), Denied> {
+        self.take_past(home, units, SOLD_OUT | NONE_FREE | CLOSED | PAUSED | SCHEDULED)
+    }
+
+    /// Takes `units`, all or none, whatever an operator's mark says: for a payment that came late.
+    pub(crate) fn take_late(&self, home: usize, units: u64) -> Result<(), Denied> {
+        self.take_past(home, units, SOLD_OUT | NONE_FREE)
+    }
+
+    #[inline]
+    fn take_past(&self, home: usize, units: u64, against: u64) -> Result<(), Denied> {
+        loop {
+            let gate = self.gate();
+            if gate.0 & against != 0 {
+                return Err(Denied::Gate(gate));
+            }
+            let mut most = 0;
+            for step in 0..self.stripes.len() {
+                match self.take_from((home + step) % self.stripes.len(), units) {
+                    Ok(()) => return Ok(()),
+                    Err(free) => most = most.max(free),
+                }
+            }
+            if most > 0 {
+                return Err(Denied::Fewer { free: most });
+            }
+            if let Some(marked) = self.mark_none_free(gate) {
+                return Err(Denied::Gate(marked));
+            }
+        }
+    }
+
+    /// Takes up to `units`, from as many stripes as it needs, past an open gate. Says how many.
+    pub(crate) fn take_up_to(&self, home: usize, units: u64) -> u64 {
+        if !self.gate().is_open() {
+            return 0;
+        }
+        self.drain(home, units)
+    }
+
+    /// Takes up to `units` off sale, whatever the gate says. Says how many.
+    pub(crate) fn drain(&self, home: usize, units: u64) -> u64 {
+        let mut taken = 0;
+        for step in 0..self.stripes.len() {
+            let stripe = &self.stripes[(home + step) % self.stripes.len()];
+            // Relaxed: only a hint; the compare-and-swap decides.
+            let mut free = stripe.load(Ordering::Relaxed);
+            while free > 0 && taken < units {
+                let some = free.min(units - taken);
+                // AcqRel: Acquire takes over the freed slot of whoever gave the unit; Release keeps the chain of
+                // takers whole. Relaxed on failure: the count is looked at again.
+                match stripe.compare_exchange_weak(free, free - some, Ordering::AcqRel, Ordering::Relaxed) {
+                    Ok(_) => {
+                        taken += some;
+                        break;
+                    }
+                    Err(seen) => free = seen,
+                }
+            }
+        }
+        taken
+    }
+
+    /// Takes `units` from one stripe, or says how many it had.
+    #[inline]
+    fn take_from(&self, stripe: usize, units: u64) -> Result<(), u64> {
+        let stripe = &self.stripes[stripe];
+        // Acquire: an empty stripe that is part of a "none free" proof must not be an old value from before a
+        // return whose gate was seen; coherence with that Acquire is what the proof needs.
+        let mut free = stripe.load(Ordering::Acquire);
+        while free >= units {
+            // AcqRel: Acquire takes over the freed slot of whoever gave this unit (`give`); Release keeps later
+            // takers in the chain. Acquire on failure: the value seen may end the loop as "empty".
+            match stripe.compare_exchange_weak(free, free - units, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Ok(()),
+                Err(seen) => free = seen,
+            }
+        }
+        Err(free)
+    }
+
+    /// Every stripe was seen empty since `gate` was read: marks it so, unless a return came between.
+    fn mark_none_free(&self, gate: Gate) -> Option<Gate> {
+        let marked = gate.0 | NONE_FREE;
+        // AcqRel: Release so that who sees the mark sees what led to it; Acquire in step with later gates.
+        // Relaxed on failure: the gate is read again from the top.
+        self.gate.compare_exchange(gate.0, marked, Ordering::AcqRel, Ordering::Relaxed).ok().map(|_| Gate(marked))
+    }
+
+    /// Marks `sold out` on the very `gate` under which every unit was seen sold.
+    ///
+    /// The caller read the gate first, then that the units sold make up the whole stock.
+    pub(crate) fn mark_sold_out(&self, gate: Gate) -> bool {
+        // AcqRel, Relaxed on failure: as in `mark_none_free`; a return in between has changed the gate.
+        self.gate.compare_exchange(gate.0, gate.0 | SOLD_OUT, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// Puts `units` back on sale. The slots they need must be findable before.
+    ///
+    /// True if this return ended a time in which nothing was free.
+    pub(crate) fn give(&self, home: usize, units: u64) -> bool {
+        // Release: publishes the freed slot to the taker of the unit.
+        self.stripes[home % self.stripes.len()].fetch_add(units, Ordering::Release);
+        // Relaxed: only a first guess for the compare-and-swap.
+        let mut gate = self.gate.load(Ordering::Relaxed);
+        loop {
+            let next = gate.wrapping_add(ONE_RETURN) & !(NONE_FREE | SOLD_OUT);
+            // AcqRel: Release publishes the units just added to whoever reads this gate with Acquire; Acquire
+            // keeps successive gates in step. Relaxed on failure: tried again from the value seen.
+            match self.gate.compare_exchange_weak(gate, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return gate & NONE_FREE != 0,
+                Err(seen) => gate = seen,
+            }
+        }
+    }
+
+    /// Sets an operator's mark; true if it was not set before.
+    pub(crate) fn set(&self, mark: Mark) -> bool {
+        // AcqRel: the mark and what led to it are seen together.
+        self.gate.fetch_or(mark.bit(), Ordering::AcqRel) & mark.bit() == 0
+    }
+
+    /// Clears an operator's mark; true if it was set before.
+    pub(crate) fn clear(&self, mark: Mark) -> bool {
+        // AcqRel: as in `set`.
+        self.gate.fetch_and(!mark.bit(), Ordering::AcqRel) & mark.bit() != 0
+    }
+
+    /// Units that are free, stripe by stripe: exact at rest, in between at most off by what moves meanwhile.
+    pub(crate) fn free(&self) -> u64 {
+        // Acquire: at rest this reads every finished operation.
+        self.stripes.iter().map(|stripe| stripe.load(Ordering::Acquire)).sum()
+    }
+}
+
+#[cfg(all(test, not(any(sellout_loom, sellout_shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_unit_can_be_taken_from_any_home_and_then_none() {
+        for home in 0..5 {
+            let permits = Permits::new(7, 4, false);
+            for _ in 0..7 {
+                assert_eq!(permits.take(home, 1), Ok(()));
+            }
+            let Err(Denied::Gate(gate)) = permits.take(home, 1) else { panic!("an eighth of seven units") };
+            assert!(gate.none_free() && !gate.sold_out());
+            assert!(permits.give(home + 1, 1));
+            assert_eq!(permits.take(home, 1), Ok(()));
+        }
+    }
+
+    #[test]
+    fn several_units_are_all_or_none() {
+        let permits = Permits::new(5, 1, false);
+        assert_eq!(permits.take(0, 4), Ok(()));
+        assert_eq!(permits.take(0, 2), Err(Denied::Fewer { free: 1 }));
+        assert!(permits.gate().is_open(), "one unit is free: nobody may be told that none is");
+        assert_eq!(permits.take(0, 1), Ok(()));
+    }
+
+    #[test]
+    fn a_late_payment_passes_a_pause_but_not_an_empty_shelf() {
+        let permits = Permits::new(1, 1, false);
+        assert!(permits.set(Mark::Paused));
+        assert!(!permits.set(Mark::Paused));
+        assert!(matches!(permits.take(0, 1), Err(Denied::Gate(gate)) if gate.is_paused()));
+        assert_eq!(permits.take_late(0, 1), Ok(()));
+        assert!(matches!(permits.take_late(0, 1), Err(Denied::Gate(gate)) if gate.none_free()));
+    }
+
+    #[test]
+    fn a_return_clears_the_sold_out_mark() {
+        let permits = Permits::new(1, 2, false);
+        assert_eq!(permits.take(0, 1), Ok(()));
+        let Err(Denied::Gate(gate)) = permits.take(0, 1) else { panic!("nothing is left") };
+        assert!(permits.mark_sold_out(gate));
+        assert!(permits.gate().sold_out());
+        permits.give(0, 1);
+        assert!(permits.gate().is_open());
+        assert!(!permits.mark_sold_out(gate), "a gate from before the return proves nothing");
+    }
+
+    #[test]
+    fn withdrawing_takes_only_free_units() {
+        let permits = Permits::new(10, 4, false);
+        for _ in 0..4 {
+            assert_eq!(permits.take(0, 1), Ok(()));
+        }
+        assert_eq!(permits.drain(0, 100), 6);
+        assert_eq!(permits.free(), 0);
+    }
+}

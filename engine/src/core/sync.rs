@@ -1,0 +1,39 @@
+//! The only file that knows which model checker is on.
+//!
+//! `--cfg sellout_loom` explores every interleaving and every weak-memory outcome of a small scene,
+//! `--cfg sellout_shuttle` samples interleavings of larger ones. Neither is on in a normal build.
+
+#[cfg(sellout_loom)]
+pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
+#[cfg(sellout_shuttle)]
+pub(crate) use shuttle::sync::atomic::{AtomicU64, Ordering, fence};
+#[cfg(not(any(sellout_loom, sellout_shuttle)))]
+pub(crate) use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+/// True while a model checker runs: tables shrink so that their edges are met.
+pub(crate) const MODEL: bool = cfg!(any(sellout_loom, sellout_shuttle));
+
+/// `len` groups of `N` words, all zero.
+///
+/// The memory comes zeroed from the allocator: a page that is never touched is never resident.
+#[cfg(not(any(sellout_loom, sellout_shuttle)))]
+pub(crate) fn zeroed<const N: usize>(len: usize) -> Box<[[AtomicU64; N]]> {
+    bytemuck::allocation::zeroed_slice_box(len)
+}
+
+/// `len` groups of `N` words, all zero.
+#[cfg(any(sellout_loom, sellout_shuttle))]
+pub(crate) fn zeroed<const N: usize>(len: usize) -> Box<[[AtomicU64; N]]> {
+    (0..len).map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect()
+}
+
+/// The next look at a word that another thread is just changing; lets a model checker run that thread.
+#[inline]
+pub(crate) fn spin() {
+    #[cfg(sellout_loom)]
+    loom::thread::yield_now();
+    #[cfg(sellout_shuttle)]
+    shuttle::thread::yield_now();
+    #[cfg(not(any(sellout_loom, sellout_shuttle)))]
+    std::hint::spin_loop();
+}

@@ -1,0 +1,88 @@
+//! What the payment provider calls a payment.
+
+use std::fmt;
+
+/// The longest payment id, in bytes.
+const LONGEST: usize = 64;
+
+/// The provider's name for a payment: 1 to 64 bytes of printable ASCII.
+///
+/// It is kept in the journal and delivered to the ledger, so that a sale can be traced to its money.
+///
+/// ```
+/// use sellout::PaymentId;
+///
+/// let stripe = PaymentId::new("pi_3MtwBwLkdIwHu7ix28a3tqPa")?;
+/// assert_eq!(stripe.as_str(), "pi_3MtwBwLkdIwHu7ix28a3tqPa");
+/// assert_eq!(PaymentId::from(42_u64).as_str(), "42");
+/// # Ok::<(), sellout::PaymentIdError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PaymentId {
+    length: u8,
+    bytes: [u8; LONGEST],
+}
+
+/// Why a text can't be a payment id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PaymentIdError {
+    /// It is empty, or longer than 64 bytes.
+    #[error("a payment id has 1 to 64 bytes, this one has {length}: hash it, or store the provider's short reference")]
+    Length {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// It has a byte that isn't printable ASCII.
+    #[error("a payment id is printable ASCII without spaces, this one has byte 0x{byte:02x} at {at}: encode it first")]
+    Byte {
+        /// The offending byte.
+        byte: u8,
+        /// Its place, from 0.
+        at: usize,
+    },
+}
+
+impl PaymentId {
+    /// Takes the provider's text.
+    ///
+    /// # Errors
+    /// [`PaymentIdError`] if the text is empty, longer than 64 bytes, or not printable ASCII without spaces.
+    pub fn new(text: &str) -> Result<Self, PaymentIdError> {
+        let length = text.len();
+        if length == 0 || length > LONGEST {
+            return Err(PaymentIdError::Length { length });
+        }
+        if let Some(at) = text.bytes().position(|byte| !byte.is_ascii_graphic()) {
+            return Err(PaymentIdError::Byte { byte: text.as_bytes()[at], at });
+        }
+        let mut bytes = [0; LONGEST];
+        bytes[..length].copy_from_slice(text.as_bytes());
+        let length = u8::try_from(length).expect("checked: at most 64");
+        Ok(Self { length, bytes })
+    }
+
+    /// The provider's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes[..usize::from(self.length)]).expect("checked: printable ASCII")
+    }
+}
+
+impl From<u64> for PaymentId {
+    fn from(number: u64) -> Self {
+        Self::new(&number.to_string()).expect("a number is printable and has at most 20 digits")
+    }
+}
+
+impl fmt::Display for PaymentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for PaymentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PaymentId({self})")
+    }
+}

@@ -1,0 +1,191 @@
+//! What is put on sale: one SKU, in a window, under rules.
+
+use std::time::Duration;
+
+use crate::core::{MAX_CAP, MAX_STOCK, Timestamp};
+
+/// The longest hold, grace included: 366 days.
+pub(crate) const LONGEST_HOLD: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Who may buy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Audience {
+    /// Whoever comes.
+    #[default]
+    Everyone,
+    /// Only buyers who were registered with [`Sale::register`](crate::Sale::register).
+    Registered,
+}
+
+/// The rules of one sale.
+///
+/// Defaults: one unit a buyer, one unit a hold, fifteen minutes to pay and two seconds of grace, open at once,
+/// never closing, open to everyone.
+///
+/// ```
+/// use sellout::{Engine, SaleSpec};
+/// use std::time::Duration;
+///
+/// let engine = Engine::in_memory();
+/// let spec = SaleSpec::new("festival", 5_000).cap(4).largest(4).hold_for(Duration::from_secs(600));
+/// let sale = engine.create(spec)?;
+/// # Ok::<(), sellout::CreateError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct SaleSpec {
+    pub(crate) name: String,
+    pub(crate) stock: u32,
+    pub(crate) cap: u32,
+    pub(crate) largest: u32,
+    pub(crate) hold: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) opens_at: Option<Timestamp>,
+    pub(crate) closes_at: Option<Timestamp>,
+    pub(crate) audience: Audience,
+}
+
+/// Why a spec can't become a sale.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpecError {
+    /// The name is empty, too long or has other characters.
+    #[error("sale name {name:?}: use 1 to 64 of A-Z a-z 0-9 . _ -")]
+    Name {
+        /// The name as given.
+        name: String,
+    },
+    /// The stock is 0 or beyond what one sale can have.
+    #[error("a stock of {stock} can't be sold: use 1 to {MAX_STOCK} units")]
+    Stock {
+        /// The stock as given.
+        stock: u32,
+    },
+    /// The cap is 0 or beyond what is counted.
+    #[error("a cap of {cap} units a buyer: use 1 to {MAX_CAP}")]
+    Cap {
+        /// The cap as given.
+        cap: u32,
+    },
+    /// One hold could be larger than the cap, or nothing.
+    #[error("a largest hold of {largest} units with a cap of {cap} a buyer: use 1 to the cap")]
+    Largest {
+        /// The largest quantity as given.
+        largest: u32,
+        /// The cap as given.
+        cap: u32,
+    },
+    /// The hold or its grace is zero, finer than a millisecond, or too long.
+    #[error("a hold of {hold:?} with a grace of {grace:?}: use at least 1 ms each and at most 366 days together")]
+    Hold {
+        /// The hold as given.
+        hold: Duration,
+        /// The grace as given.
+        grace: Duration,
+    },
+    /// It closes before it opens.
+    #[error("the sale would close at {closes_at}, not after it opens at {opens_at}: move one of them")]
+    Window {
+        /// When it would open.
+        opens_at: Timestamp,
+        /// When it would close.
+        closes_at: Timestamp,
+    },
+}
+
+impl SaleSpec {
+    /// A sale called `name` of `stock` units, with the defaults for everything else.
+    pub fn new(name: impl Into<String>, stock: u32) -> Self {
+        Self {
+            name: name.into(),
+            stock,
+            cap: 1,
+            largest: 1,
+            hold: Duration::from_secs(15 * 60),
+            grace: Duration::from_secs(2),
+            opens_at: None,
+            closes_at: None,
+            audience: Audience::Everyone,
+        }
+    }
+
+    /// At most `units` a buyer, held and bought together.
+    pub fn cap(mut self, units: u32) -> Self {
+        self.cap = units;
+        self
+    }
+
+    /// At most `units` in one hold. With 1, the default, the sale uses the striped permits.
+    pub fn largest(mut self, units: u32) -> Self {
+        self.largest = units;
+        self
+    }
+
+    /// How long a buyer has to pay.
+    pub fn hold_for(mut self, span: Duration) -> Self {
+        self.hold = span;
+        self
+    }
+
+    /// How long after its deadline a hold is still kept for a payment that is on its way.
+    pub fn grace(mut self, span: Duration) -> Self {
+        self.grace = span;
+        self
+    }
+
+    /// The instant from which units may be had.
+    pub fn opens_at(mut self, instant: Timestamp) -> Self {
+        self.opens_at = Some(instant);
+        self
+    }
+
+    /// The instant from which no new hold is made; holds already made may still be paid.
+    pub fn closes_at(mut self, instant: Timestamp) -> Self {
+        self.closes_at = Some(instant);
+        self
+    }
+
+    /// Who may buy.
+    pub fn audience(mut self, audience: Audience) -> Self {
+        self.audience = audience;
+        self
+    }
+
+    /// The sale's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Says whether the rules can be kept.
+    ///
+    /// # Errors
+    /// [`SpecError`] names the first rule that can't.
+    pub fn check(&self) -> Result<(), SpecError> {
+        let proper = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if self.name.is_empty() || self.name.len() > 64 || !self.name.bytes().all(proper) {
+            return Err(SpecError::Name { name: self.name.clone() });
+        }
+        if self.stock == 0 || self.stock > MAX_STOCK {
+            return Err(SpecError::Stock { stock: self.stock });
+        }
+        if self.cap == 0 || self.cap > MAX_CAP {
+            return Err(SpecError::Cap { cap: self.cap });
+        }
+        if self.largest == 0 || self.largest > self.cap {
+            return Err(SpecError::Largest { largest: self.largest, cap: self.cap });
+        }
+        let millisecond = Duration::from_millis(1);
+        let together = self.hold.saturating_add(self.grace);
+        if self.hold < millisecond || self.grace < millisecond || together > LONGEST_HOLD {
+            return Err(SpecError::Hold { hold: self.hold, grace: self.grace });
+        }
+        if let (Some(opens_at), Some(closes_at)) = (self.opens_at, self.closes_at)
+            && closes_at <= opens_at
+        {
+            return Err(SpecError::Window { opens_at, closes_at });
+        }
+        Ok(())
+    }
+}
