@@ -16,17 +16,22 @@ use crate::core::Timestamp;
 pub trait Clock: fmt::Debug + Send + Sync {
     /// The present instant.
     fn now(&self) -> Timestamp;
+
+    /// Called once a tick: a good moment to look at what [`Clock::now`] hasn't the time for.
+    fn resync(&self) {}
 }
 
 /// The machine's clock: wall-clock time as it was when this value was made, moved on by a clock that nobody sets.
 ///
-/// It counts the time that the machine sleeps, and does not follow a later step of the wall clock: a hold can
-/// neither live for ever nor die at once because somebody set the date. Its resolution is the kernel's coarse
-/// tick, 1 to 10 ms.
-#[derive(Debug, Clone)]
+/// It counts the time that the machine sleeps, as soon as a tick finds it out, and does not follow a later step of
+/// the wall clock: a hold can neither live for ever nor die at once because somebody set the date. Its resolution is
+/// the kernel's coarse tick, 1 to 10 ms, for which a look costs a few nanoseconds.
+#[derive(Debug)]
 pub struct SystemClock {
     wall: Timestamp,
     started: Duration,
+    /// Nanoseconds that the machine has slept since boot.
+    slept: AtomicU64,
 }
 
 impl SystemClock {
@@ -34,7 +39,9 @@ impl SystemClock {
     #[must_use]
     pub fn new() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { wall: Timestamp::MIN.plus(wall), started: elapsed() }
+        let slept = AtomicU64::new(slept());
+        let started = running() + Duration::from_nanos(slept.load(Ordering::Relaxed));
+        Self { wall: Timestamp::MIN.plus(wall), started, slept }
     }
 }
 
@@ -45,14 +52,34 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
+    #[inline]
     fn now(&self) -> Timestamp {
-        self.wall.plus(elapsed().saturating_sub(self.started))
+        // Relaxed: it only rises, and nothing is published by it.
+        let slept = Duration::from_nanos(self.slept.load(Ordering::Relaxed));
+        self.wall.plus((running() + slept).saturating_sub(self.started))
+    }
+
+    fn resync(&self) {
+        // Relaxed: as in `now`.
+        self.slept.fetch_max(slept(), Ordering::Relaxed);
     }
 }
 
-/// Time since boot, sleep included, to the kernel's tick.
-fn elapsed() -> Duration {
-    let time = clock_gettime(ClockId::Boottime);
+/// Time since boot without sleep, to the kernel's coarse tick.
+#[inline]
+fn running() -> Duration {
+    since_boot(ClockId::MonotonicCoarse)
+}
+
+/// Nanoseconds slept since boot; two clocks read one after the other, so only whole seconds count.
+fn slept() -> u64 {
+    let asleep = since_boot(ClockId::Boottime).saturating_sub(since_boot(ClockId::Monotonic));
+    Duration::from_secs(asleep.as_secs()).as_nanos().try_into().unwrap_or(u64::MAX)
+}
+
+#[inline]
+fn since_boot(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
     Duration::new(seconds, nanos)

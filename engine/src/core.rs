@@ -24,7 +24,7 @@ pub(crate) mod token;
 pub use buyer::Buyer;
 pub use slots::End;
 pub use timestamp::Timestamp;
-pub use token::{Token, TokenError};
+pub use token::{SaleName, Token, TokenError};
 
 /// The most units one sale can have on offer: 67,108,864.
 pub const MAX_STOCK: u32 = 1 << 26;

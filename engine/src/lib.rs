@@ -1,11 +1,21 @@
-//! Inventory for flash sales.
+#![doc = include_str!("../../README.md")]
 
 mod clock;
 mod core;
+mod engine;
+mod journal;
+#[cfg(feature = "redis")]
+pub mod ledger;
 mod payment;
 mod spec;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use core::{Buyer, End, MAX_CAP, MAX_STOCK, Timestamp, Token, TokenError};
+pub use core::{Buyer, End, MAX_CAP, MAX_STOCK, SaleName, Timestamp, Token, TokenError};
+pub use engine::{
+    Audit, CancelError, Cancelled, ChangeError, ConfirmError, Confirmation, CreateError, Digest, Driver, Durability,
+    Ended, Engine, Event, EventKind, Events, ExtendError, Hold, Identity, JournalReader, NoSuchSale, Options, Pending,
+    Receipt, Rejection, Sale, SaleHead, SaleState, SoldRecord, Source, Ticked,
+};
+pub use journal::{JournalError, JournalStats, OpenError};
 pub use payment::{PaymentId, PaymentIdError};
 pub use spec::{Audience, SaleSpec, SpecError};

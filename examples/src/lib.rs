@@ -1,1 +1,4 @@
 //! Examples.
+
+#[cfg(doctest)]
+mod book;

@@ -43,6 +43,21 @@ pub(crate) struct Rules {
     pub(crate) grace: u64,
 }
 
+/// How an allocator is laid out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    /// For how many threads at once.
+    pub(crate) stripes: usize,
+    /// What the cap table hashes under.
+    pub(crate) key: [u8; 16],
+    /// Whether the sale opens later.
+    pub(crate) scheduled: bool,
+    /// Whether changes are to be drained.
+    pub(crate) journaled: bool,
+    /// Slots of the first chunk, where a journal has them; by the stock otherwise.
+    pub(crate) first_slots: Option<u32>,
+}
+
 /// Which hold: a slot, and which of the slot's holds, made under which token keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct HoldId {
@@ -86,16 +101,28 @@ pub(crate) enum Refusal {
         on_hold: u64,
         /// An offset before which no hold falls due.
         next_due: u64,
+        /// Nobody was told so since units were last free.
+        first: bool,
     },
-    SoldOut,
+    SoldOut {
+        /// Nobody was told so before.
+        first: bool,
+    },
 }
 
 /// Where a hold stands when somebody wants to end it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    Held { share: Share, due: u64, snapshot: Snapshot },
+    Held {
+        share: Share,
+        due: u64,
+        snapshot: Snapshot,
+    },
     Confirming(Share),
-    Sold { share: Share, sequence: u64 },
+    Sold {
+        share: Share,
+        sequence: u64,
+    },
     /// The slot's latest hold, ended so.
     Ended(End),
     /// An earlier hold of a slot that has been used since, or one that never was.
@@ -128,15 +155,16 @@ pub(crate) struct Allocator {
 }
 
 impl Allocator {
-    /// `stock` free units, under `rules`, for `stripes` threads at once.
-    pub(crate) fn new(rules: Rules, stock: u32, stripes: usize, key: [u8; 16], scheduled: bool, journaled: bool) -> Self {
+    /// A sale whose `stock` is free.
+    pub(crate) fn new(rules: Rules, stock: u32, plan: Plan) -> Self {
+        let Plan { stripes, key, scheduled, journaled, first_slots } = plan;
         let most = usize::try_from(stock / 16).unwrap_or(usize::MAX).max(if MODEL { stripes } else { 1 });
         let shelves = stripes.clamp(1, most);
         let striped = if rules.largest == 1 { shelves } else { 1 };
         let shelf_count = u32::try_from(shelves).expect("at most as many as units");
         let run = if MODEL { 1 } else { (stock / (4 * shelf_count)).clamp(1, 4 * BLOCK) };
         let spare = run * shelf_count + 16;
-        let slots = Slots::new(if MODEL { stock + shelf_count } else { stock + spare });
+        let slots = Slots::new(first_slots.unwrap_or(if MODEL { stock + shelf_count } else { stock + spare }));
         Self {
             rules,
             permits: Permits::new(u64::from(stock), striped, scheduled),
@@ -172,16 +200,30 @@ impl Allocator {
         &self.slots
     }
 
+    /// Whether anything may be had at all: one load, and the answer needs no buyer.
+    #[inline]
+    pub(crate) fn admit(&self) -> Result<(), Refusal> {
+        let gate = self.permits.gate();
+        if gate.is_open() { Ok(()) } else { Err(self.refuse(gate, false)) }
+    }
+
     /// Holds `quantity` units for `buyer` from `now`. `home` is the calling thread's stripe.
     ///
     /// # Memory ordering
     /// A hold that was ended before this call began, in the sense of happens-before, counts: its units are free
     /// and its buyer's share is given back.
     #[inline]
-    pub(crate) fn reserve(&self, buyer: Buyer, quantity: u32, now: u64, home: usize, key_epoch: u16) -> Result<Made, Refusal> {
+    pub(crate) fn reserve(
+        &self,
+        buyer: Buyer,
+        quantity: u32,
+        now: u64,
+        home: usize,
+        key_epoch: u16,
+    ) -> Result<Made, Refusal> {
         let gate = self.permits.gate();
         if !gate.is_open() {
-            return Err(self.refuse(gate));
+            return Err(self.refuse(gate, false));
         }
         let attempt = self.cap.begin(buyer, quantity, self.rules.cap).map_err(|refusal| match refusal {
             CapRefusal::Limit { held, bought } => Refusal::Limit { held, bought },
@@ -222,7 +264,7 @@ impl Allocator {
         for chunk in buyers.chunks(BATCH) {
             let gate = self.permits.gate();
             if !gate.is_open() {
-                let refusal = self.refuse(gate);
+                let refusal = self.refuse(gate, false);
                 chunk.iter().for_each(|_| answer(Err(refusal)));
                 continue;
             }
@@ -313,6 +355,11 @@ impl Allocator {
                 return if meta.key_epoch == id.key_epoch { standing } else { Standing::Gone };
             }
         }
+    }
+
+    /// Whose a sold or confirming slot is; it can't change any more.
+    pub(crate) fn share_of(&self, slot: u32) -> Share {
+        self.share(self.slots.meta(slot))
     }
 
     fn share(&self, meta: Meta) -> Share {
@@ -433,24 +480,46 @@ impl Allocator {
         u32::try_from(retired).expect("slots are u32")
     }
 
-    /// Shows every slot that has changed since the last call, as it is now: word, meta and buyer.
-    pub(crate) fn drain_changes(&self, mut changed: impl FnMut(u32, Snapshot, u16, Share)) {
+    /// Shows slots that have changed since they were last shown, as they are now: word, key epoch and share.
+    ///
+    /// It begins at the block numbered `from` and stops after some `enough` of them; the answer is where to go on,
+    /// or `None` at the end. A whole round starts from 0.
+    pub(crate) fn drain_changes(
+        &self,
+        from: u32,
+        enough: u32,
+        mut changed: impl FnMut(u32, Snapshot, u16, Share),
+    ) -> Option<u32> {
         // AcqRel: the blocks are looked at after this; see `note_change`.
-        if self.changed.swap(0, Ordering::AcqRel) == 0 {
-            return;
+        if from == 0 && self.changed.swap(0, Ordering::AcqRel) == 0 {
+            return None;
         }
+        let mut shown = 0;
         for (first, chunk) in self.slots.present() {
-            for (number, block) in (0_u32..).zip(&chunk.blocks) {
+            for (number, block) in (first / BLOCK..).zip(&chunk.blocks) {
+                if number < from {
+                    continue;
+                }
+                if shown >= enough {
+                    return Some(number);
+                }
                 // AcqRel: Acquire sees the changed slots; a read-modify-write on both sides, so that a change is
                 // either seen here or finds `changed` cleared and sets it.
                 let mut bits = block[1].swap(0, Ordering::AcqRel);
+                shown += bits.count_ones();
                 while bits != 0 {
-                    let slot = first + number * BLOCK + bits.trailing_zeros();
+                    self.show(number * BLOCK + bits.trailing_zeros(), &mut changed);
                     bits &= bits - 1;
-                    self.show(slot, &mut changed);
                 }
             }
         }
+        None
+    }
+
+    /// Whether slots have changed since the last round of `drain_changes`.
+    pub(crate) fn has_changes(&self) -> bool {
+        // Relaxed: a hint; the round decides.
+        self.changed.load(Ordering::Relaxed) != 0
     }
 
     fn show(&self, slot: u32, changed: &mut impl FnMut(u32, Snapshot, u16, Share)) {
@@ -497,6 +566,17 @@ impl Allocator {
         count
     }
 
+    /// Shows what is sold, slot by slot: whose it is, and under which sequence. Exact at rest.
+    pub(crate) fn sold_slots(&self, mut sold: impl FnMut(Share, u64)) {
+        for (first, chunk) in self.slots.present() {
+            for slot in (first..).take(chunk.len()) {
+                if let State::Sold { sequence } = self.slots.load(slot).state() {
+                    sold(self.share(self.slots.meta(slot)), sequence);
+                }
+            }
+        }
+    }
+
     /// Stock + added - withdrawn.
     pub(crate) fn total(&self) -> u64 {
         // Acquire: pairs with `add` and `withdraw`.
@@ -518,19 +598,20 @@ impl Allocator {
 
     fn denied(&self, denied: Denied) -> Refusal {
         match denied {
-            Denied::Gate(gate) => self.refuse(gate),
+            Denied::Gate(gate) => self.refuse(gate, false),
+            Denied::Emptied(gate) => self.refuse(gate, true),
             Denied::Fewer { free } => Refusal::Fewer { free },
         }
     }
 
     #[cold]
     fn nothing_free(&self) -> Refusal {
-        Refusal::AllHeld { on_hold: self.unsold(), next_due: self.deadlines.earliest() }
+        Refusal::AllHeld { on_hold: self.unsold(), next_due: self.deadlines.earliest(), first: false }
     }
 
-    /// What a gate that isn't open means.
+    /// What a gate that isn't open means; `first` if the caller has just marked that nothing is free.
     #[inline]
-    fn refuse(&self, gate: Gate) -> Refusal {
+    fn refuse(&self, gate: Gate, first: bool) -> Refusal {
         if gate.is_scheduled() {
             return Refusal::Scheduled;
         }
@@ -541,20 +622,20 @@ impl Allocator {
             return Refusal::Paused;
         }
         if gate.sold_out() {
-            return Refusal::SoldOut;
+            return Refusal::SoldOut { first: false };
         }
         let on_hold = self.unsold();
         if on_hold == 0 {
             // If the mark fails, a unit has come meanwhile; that everything was sold is true all the same.
-            self.permits.mark_sold_out(gate);
-            return Refusal::SoldOut;
+            return Refusal::SoldOut { first: self.permits.mark_sold_out(gate) };
         }
-        Refusal::AllHeld { on_hold, next_due: self.deadlines.earliest() }
+        Refusal::AllHeld { on_hold, next_due: self.deadlines.earliest(), first }
     }
 
     /// Recovery: puts back a hold or a sale that the journal has. Before anyone else knows the sale.
     pub(crate) fn restore(&self, id: HoldId, share: Share, state: State) {
-        let attempt = self.cap.begin(share.buyer, share.quantity, u32::MAX).expect("recovery has one thread and no limit");
+        let attempt =
+            self.cap.begin(share.buyer, share.quantity, u32::MAX).expect("recovery has one thread and no limit");
         self.cap.commit(&attempt, share.quantity);
         let taken = self.permits.drain(0, u64::from(share.quantity));
         debug_assert_eq!(taken, u64::from(share.quantity), "the journal has more units than the stock");
@@ -572,12 +653,12 @@ impl Allocator {
     }
 
     /// Recovery: a slot that was used and is free now.
-    pub(crate) fn restore_free(&self, slot: u32, generation: u32, end: End) {
+    pub(crate) fn restore_free(&self, slot: u32, generation: u32, end: Option<End>) {
         let meta = Meta { cell: super::cap::CellIndex(0), quantity: 0, key_epoch: 0 };
         if generation >> super::slots::GENERATION_BITS != 0 {
             return self.slots.restore(slot, State::Retired, generation - 1, meta);
         }
-        self.slots.restore(slot, State::Free(Some(end)), generation, meta);
+        self.slots.restore(slot, State::Free(end), generation, meta);
         self.supply.push(&self.slots, slot as usize, slot);
     }
 

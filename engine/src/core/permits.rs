@@ -103,6 +103,8 @@ impl Mark {
 pub(crate) enum Denied {
     /// The gate stood against it: nothing was free, or an operator's mark.
     Gate(Gate),
+    /// Every stripe was empty, and this call is the first to find it: it has set the mark.
+    Emptied(Gate),
     /// Units were free, but fewer than asked for.
     Fewer {
         /// How many were free.
@@ -126,10 +128,6 @@ impl Permits {
             gate: CachePadded::new(AtomicU64::new(if scheduled { SCHEDULED } else { 0 })),
             stripes: (0..stripes).map(|stripe| CachePadded::new(AtomicU64::new(share(stripe)))).collect(),
         }
-    }
-
-    pub(crate) fn stripes(&self) -> usize {
-        self.stripes.len()
     }
 
     /// What the gate says now.
@@ -168,7 +166,7 @@ impl Permits {
                 return Err(Denied::Fewer { free: most });
             }
             if let Some(marked) = self.mark_none_free(gate) {
-                return Err(Denied::Gate(marked));
+                return Err(Denied::Emptied(marked));
             }
         }
     }
@@ -287,7 +285,7 @@ mod tests {
             for _ in 0..7 {
                 assert_eq!(permits.take(home, 1), Ok(()));
             }
-            let Err(Denied::Gate(gate)) = permits.take(home, 1) else { panic!("an eighth of seven units") };
+            let Err(Denied::Emptied(gate)) = permits.take(home, 1) else { panic!("an eighth of seven units") };
             assert!(gate.none_free() && !gate.sold_out());
             assert!(permits.give(home + 1, 1));
             assert_eq!(permits.take(home, 1), Ok(()));
@@ -310,14 +308,15 @@ mod tests {
         assert!(!permits.set(Mark::Paused));
         assert!(matches!(permits.take(0, 1), Err(Denied::Gate(gate)) if gate.is_paused()));
         assert_eq!(permits.take_late(0, 1), Ok(()));
-        assert!(matches!(permits.take_late(0, 1), Err(Denied::Gate(gate)) if gate.none_free()));
+        assert!(matches!(permits.take_late(0, 1), Err(Denied::Emptied(gate)) if gate.none_free()));
     }
 
     #[test]
     fn a_return_clears_the_sold_out_mark() {
         let permits = Permits::new(1, 2, false);
         assert_eq!(permits.take(0, 1), Ok(()));
-        let Err(Denied::Gate(gate)) = permits.take(0, 1) else { panic!("nothing is left") };
+        let Err(Denied::Emptied(gate)) = permits.take(0, 1) else { panic!("nothing is left") };
+        assert_eq!(permits.take(0, 1), Err(Denied::Gate(gate)), "only the first finds it out");
         assert!(permits.mark_sold_out(gate));
         assert!(permits.gate().sold_out());
         permits.give(0, 1);

@@ -63,15 +63,11 @@ pub(crate) enum State {
     /// On offer, or handed to a thread that makes a hold; how the last hold ended, if there was one.
     Free(Option<End>),
     /// Held until a payment, a cancellation or its due time: an offset in milliseconds.
-    Held {
-        due: u64,
-    },
+    Held { due: u64 },
     /// Being confirmed: waits for the journal.
     Confirming,
     /// Sold, under this sequence.
-    Sold {
-        sequence: u64,
-    },
+    Sold { sequence: u64 },
     /// Out of generations.
     Retired,
 }

@@ -10,7 +10,8 @@
 //! can be verified without looking at the slot, so one whose slot was used again is known as genuine and old.
 //!
 //! Keys belong to a key epoch, one for each opening of the engine; the first epoch's number is drawn from the
-//! engine's secret. A token of another engine almost never has an epoch that this one has had.
+//! engine's secret, so a token of another engine almost never has an epoch that this one has had. An epoch's keys
+//! also depend on that opening's incarnation, a random number: two copies of one journal make different tokens.
 
 use std::{fmt, hash::Hasher, str::FromStr, sync::LazyLock};
 
@@ -171,40 +172,49 @@ struct EpochKeys {
     mask: [u8; 16],
 }
 
-/// What makes and reads tokens: an engine's secret, and which key epochs it has had.
+/// What makes and reads tokens: an engine's secret, and the key epochs that it has had.
 pub(crate) struct TokenKeys {
     secret: [u8; 32],
     first: u16,
-    /// How many epochs came before the present one.
-    past: u32,
+    /// The incarnation of each opening, the present one last. Never empty.
+    incarnations: Vec<u64>,
     present: EpochKeys,
 }
 
 impl TokenKeys {
-    /// The keys of an engine's `opening`-th opening, from 0.
-    pub(crate) fn new(secret: [u8; 32], opening: u32) -> Self {
+    /// The keys of an engine that was opened as each of `incarnations` in turn, and is now the last of them.
+    pub(crate) fn new(secret: [u8; 32], incarnations: Vec<u64>) -> Self {
+        debug_assert!(!incarnations.is_empty(), "an engine is opened at least once");
         let first = u16::try_from(derive_word(&secret, b"first key epoch") & u64::from(EPOCH_MASK)).expect("12 bits");
-        let mut keys = Self { secret, first, past: opening, present: EpochKeys { tag: [0; 16], mask: [0; 16] } };
-        keys.present = keys.epoch(keys.key_epoch());
+        let mut keys = Self { secret, first, incarnations, present: EpochKeys { tag: [0; 16], mask: [0; 16] } };
+        keys.present = keys.epoch(0);
         keys
     }
 
     /// The present key epoch.
+    #[inline]
     pub(crate) fn key_epoch(&self) -> u16 {
-        let past = u16::try_from(self.past & u32::from(EPOCH_MASK)).expect("12 bits");
+        let past = u16::try_from((self.incarnations.len() - 1) & usize::from(EPOCH_MASK)).expect("12 bits");
         (self.first + past) & EPOCH_MASK
     }
 
-    fn epoch(&self, key_epoch: u16) -> EpochKeys {
-        let label = |name: &[u8]| [name, &key_epoch.to_le_bytes()].concat();
+    /// How many openings ago `key_epoch` was the present one; at most 4,095.
+    fn age(&self, key_epoch: u16) -> usize {
+        usize::from(self.key_epoch().wrapping_sub(key_epoch) & EPOCH_MASK)
+    }
+
+    /// The keys of `age` openings ago, which must be one that was.
+    fn epoch(&self, age: usize) -> EpochKeys {
+        let incarnation = self.incarnations[self.incarnations.len() - 1 - age].to_le_bytes();
+        let label = |name: &[u8]| [name, &incarnation].concat();
         EpochKeys { tag: derive(&self.secret, &label(b"token tag")), mask: derive(&self.secret, &label(b"token mask")) }
     }
 
+    /// The token of a hold that was made in one of the engine's key epochs.
     pub(crate) fn seal(&self, fields: Fields) -> Token {
-        if fields.key_epoch == self.key_epoch() {
-            seal_under(&self.present, fields)
-        } else {
-            seal_under(&self.epoch(fields.key_epoch), fields)
+        match self.age(fields.key_epoch) {
+            0 => seal_under(&self.present, fields),
+            age => seal_under(&self.epoch(age.min(self.incarnations.len() - 1)), fields),
         }
     }
 
@@ -213,11 +223,11 @@ impl TokenKeys {
     /// The tag is compared in constant time; how long the rest takes depends only on what the token shows openly.
     pub(crate) fn open(&self, token: &Token) -> Result<Fields, TokenError> {
         let key_epoch = u16::try_from(token.head >> FIELD_BITS).expect("12 bits");
-        let age = self.key_epoch().wrapping_sub(key_epoch) & EPOCH_MASK;
-        if u32::from(age) > self.past {
-            return Err(TokenError::OtherEngine);
+        match self.age(key_epoch) {
+            0 => open_under(&self.present, token),
+            age if age < self.incarnations.len() => open_under(&self.epoch(age), token),
+            _ => Err(TokenError::OtherEngine),
         }
-        if age == 0 { open_under(&self.present, token) } else { open_under(&self.epoch(key_epoch), token) }
     }
 }
 
@@ -283,14 +293,17 @@ mod tests {
     use super::*;
 
     fn fields() -> impl Strategy<Value = Fields> {
-        (0_u32..1 << GENERATION_BITS, 0_u32..1 << SLOT_BITS)
-            .prop_map(|(generation, slot)| Fields { key_epoch: 0, generation, slot })
+        (0_u32..1 << GENERATION_BITS, 0_u32..1 << SLOT_BITS).prop_map(|(generation, slot)| Fields {
+            key_epoch: 0,
+            generation,
+            slot,
+        })
     }
 
     proptest! {
         #[test]
-        fn a_token_comes_back_as_itself_through_text_in_any_case(fields in fields(), opening in 0_u32..5_000) {
-            let keys = TokenKeys::new([7; 32], opening);
+        fn a_token_comes_back_as_itself_through_text_in_any_case(fields in fields(), opening in 1_usize..5_000) {
+            let keys = TokenKeys::new([7; 32], vec![1; opening]);
             let fields = Fields { key_epoch: keys.key_epoch(), ..fields };
             let text = keys.seal(fields).to_string();
             prop_assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric()));
@@ -301,7 +314,7 @@ mod tests {
 
         #[test]
         fn every_changed_bit_is_noticed(fields in fields(), bit in 0_u32..128) {
-            let keys = TokenKeys::new([7; 32], 3);
+            let keys = TokenKeys::new([7; 32], vec![1, 2, 3]);
             let token = keys.seal(Fields { key_epoch: keys.key_epoch(), ..fields });
             let changed = if bit < 64 {
                 Token { tag: token.tag ^ (1 << bit), ..token }
@@ -319,10 +332,9 @@ mod tests {
 
     #[test]
     fn neighbouring_slots_have_nothing_in_common() {
-        let keys = TokenKeys::new([9; 32], 0);
-        let heads = (0..1_000).map(|slot| {
-            keys.seal(Fields { key_epoch: keys.key_epoch(), generation: 0, slot }).head & FIELD_MASK
-        });
+        let keys = TokenKeys::new([9; 32], vec![1]);
+        let heads = (0..1_000)
+            .map(|slot| keys.seal(Fields { key_epoch: keys.key_epoch(), generation: 0, slot }).head & FIELD_MASK);
         let heads: Vec<u64> = heads.collect();
         let rising = heads.windows(2).filter(|pair| pair[0] < pair[1]).count();
         assert!((400..600).contains(&rising), "{rising} of 999 neighbours rise: the slot's number shows through");
@@ -330,11 +342,12 @@ mod tests {
 
     #[test]
     fn tokens_of_an_earlier_opening_stay_good_and_those_of_another_engine_do_not() {
-        let early = TokenKeys::new([7; 32], 2);
+        let early = TokenKeys::new([7; 32], vec![1, 2]);
         let token = early.seal(Fields { key_epoch: early.key_epoch(), generation: 5, slot: 6 });
-        assert!(TokenKeys::new([7; 32], 40).open(&token).is_ok());
-        assert_eq!(TokenKeys::new([7; 32], 1).open(&token), Err(TokenError::OtherEngine), "not made yet");
-        assert!(TokenKeys::new([8; 32], 40).open(&token).is_err());
+        assert!(TokenKeys::new([7; 32], vec![1, 2, 3, 4]).open(&token).is_ok());
+        assert_eq!(TokenKeys::new([7; 32], vec![1]).open(&token), Err(TokenError::OtherEngine), "not made yet");
+        assert_eq!(TokenKeys::new([7; 32], vec![1, 9]).open(&token), Err(TokenError::Forged), "a copy of the journal");
+        assert!(TokenKeys::new([8; 32], vec![1, 2]).open(&token).is_err());
     }
 
     #[test]

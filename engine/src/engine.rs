@@ -1,0 +1,371 @@
+//! The engine: a catalogue of sales, over a clock and a journal.
+//!
+//! It owns no hidden thread. Time acts on sales when [`Engine::tick`] is called, by a loop of the caller's own or by
+//! a [driver](Engine::drive) that was asked for. `reserve` and `cancel` touch only the sale's atomics; what they
+//! changed is written down a tick later. `confirm` is written before it is acknowledged.
+//!
+//! ```text
+//! sale      what users call                 inner     what all handles share; catalogue, growth
+//! confirm   from payment to journal         pending   waiting for the disk
+//! tick      what time does                  driver    a thread that ticks
+//! recovery  from records back to sales      late      expired holds that may still be paid
+//! feed      orders, for a sink              reader    orders, from a folder
+//! ```
+
+mod answers;
+mod audience;
+mod audit;
+mod confirm;
+mod driver;
+mod events;
+mod feed;
+mod inner;
+mod late;
+mod pending;
+mod reader;
+mod recovery;
+mod sale;
+mod settle;
+mod source;
+mod state;
+#[cfg(test)]
+mod tests;
+mod tick;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+    thread,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use crossbeam_queue::SegQueue;
+use parking_lot::{Mutex, RwLock};
+
+use crate::{
+    clock::{Clock, SystemClock},
+    core::{
+        Buyer, Timestamp,
+        token::{TokenKeys, derive},
+    },
+    journal::{FsDisk, Journal, JournalError, JournalOptions, JournalStats, OpenError},
+    spec::SaleSpec,
+};
+
+pub use answers::{
+    CancelError, Cancelled, ChangeError, ConfirmError, Confirmation, CreateError, Ended, ExtendError, NoSuchSale,
+    Receipt, Rejection,
+};
+pub use audit::{Audit, Digest};
+pub use driver::Driver;
+pub use events::{Event, EventKind, Events};
+pub use inner::Durability;
+pub use pending::Pending;
+pub use reader::JournalReader;
+pub use sale::{Hold, Sale};
+pub use source::{Identity, SaleHead, SoldRecord, Source};
+pub use state::SaleState;
+pub use tick::Ticked;
+
+use feed::Feed;
+use inner::EngineInner;
+use recovery::Recovery;
+use settle::Settlement;
+use state::Setting;
+
+/// How an engine is opened.
+///
+/// ```
+/// use sellout::{Engine, ManualClock};
+/// use std::sync::Arc;
+///
+/// let clock = Arc::new(ManualClock::default());
+/// let engine = Engine::options().clock(clock.clone()).stripes(1).in_memory();
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Options {
+    clock: Arc<dyn Clock>,
+    durability: Durability,
+    stripes: usize,
+    secret: Option<[u8; 32]>,
+}
+
+impl Options {
+    /// What time it is: by default a [`SystemClock`].
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// When a confirmation is acknowledged: by default after the sync.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// For how many threads at once a sale is laid out, 1 to 64: by default four times the machine's.
+    ///
+    /// With 1, calls of one thread give the same slots, and so the same tokens, in every run.
+    pub fn stripes(mut self, stripes: usize) -> Self {
+        self.stripes = stripes.clamp(1, 64);
+        self
+    }
+
+    /// The secret of an engine in memory, instead of a random one: for runs that must repeat exactly. A journal has
+    /// a secret of its own.
+    pub fn secret(mut self, secret: [u8; 32]) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// An engine without a journal: for tests, and for stock that may be lost with the process.
+    ///
+    /// # Panics
+    /// If the system gives no random bytes and no secret was set.
+    #[must_use]
+    pub fn in_memory(self) -> Engine {
+        let secret = self.secret.unwrap_or_else(|| {
+            let mut secret = [0; 32];
+            getrandom::fill(&mut secret).expect("the system gives random bytes");
+            secret
+        });
+        let setting = self.setting(&secret, false);
+        self.assemble(&secret, vec![0], setting, None, Recovery::default())
+    }
+
+    /// An engine on the journal in the folder `dir`, which is made if it isn't there.
+    ///
+    /// Every acknowledged sale is back, and every journaled hold with its deadline and its token.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the folder is in use, not writable, full, damaged, or from a newer version.
+    pub fn open(self, dir: impl AsRef<Path>) -> Result<Engine, OpenError> {
+        let dir = dir.as_ref();
+        let disk = FsDisk::create(dir).map_err(|error| OpenError::io_at(dir, "create", error))?;
+        let mut recovery = Recovery::default();
+        let options = JournalOptions::at(self.clock.now());
+        let journal = Journal::open(Arc::new(disk), options, &mut |record| recovery.replay(record))?;
+        let mut incarnations = recovery.take_incarnations();
+        incarnations.push(journal.incarnation());
+        let secret = *journal.secret();
+        let setting = self.setting(&secret, true);
+        let journal = Some((journal, dir.to_owned()));
+        Ok(self.assemble(&secret, incarnations, setting, journal, recovery))
+    }
+
+    fn setting(&self, secret: &[u8; 32], journaled: bool) -> Setting {
+        Setting { stripes: self.stripes, cap_key: derive(secret, b"cap table"), journaled }
+    }
+
+    fn assemble(
+        self,
+        secret: &[u8; 32],
+        incarnations: Vec<u64>,
+        setting: Setting,
+        journal: Option<(Journal<Settlement>, PathBuf)>,
+        recovery: Recovery,
+    ) -> Engine {
+        // If the wall clock was set back since, time goes on from the journal's last instant all the same.
+        let ahead = recovery.latest().since(self.clock.now());
+        let (catalogue, active) = recovery.finish(&setting);
+        let (journal, dir) = journal.unzip();
+        let inner = Arc::new(EngineInner {
+            clock: self.clock,
+            ahead,
+            keys: TokenKeys::new(*secret, incarnations),
+            buyer_key: derive(secret, b"buyer"),
+            setting,
+            durability: self.durability,
+            journal,
+            dir,
+            hub: events::Hub::new(),
+            catalogue: RwLock::new(catalogue),
+            creation: Mutex::new(()),
+            activated: SegQueue::new(),
+            active: Mutex::new(active),
+            driven: AtomicBool::new(false),
+            driver: ArcSwap::from_pointee(None),
+        });
+        if let Some(journal) = &inner.journal {
+            let engine = Arc::downgrade(&inner);
+            journal.on_failure(move || {
+                if let Some(engine) = engine.upgrade() {
+                    engine.stop_sales();
+                }
+            });
+        }
+        Engine { inner }
+    }
+}
+
+/// Sells scarce things to crowds. Cheap to clone; all clones are the same engine.
+///
+/// ```
+/// use sellout::{Confirmation, Engine, PaymentId, Rejection, SaleSpec};
+///
+/// let engine = Engine::in_memory(); // Engine::open("sales.journal")? keeps every sale through crashes
+/// let sale = engine.create(SaleSpec::new("mx3", 1))?;
+///
+/// let hold = sale.reserve(7, 1)?;
+/// assert!(matches!(sale.reserve(8, 1), Err(Rejection::AllHeld { on_hold: 1, .. })));
+///
+/// let paid = sale.confirm(&hold.token(), PaymentId::new("pi_1")?)?.wait()?;
+/// assert!(matches!(paid, Confirmation::Confirmed(_)));
+/// assert_eq!(sale.reserve(8, 1).unwrap_err(), Rejection::SoldOut);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<EngineInner>,
+}
+
+impl Engine {
+    /// How to open one otherwise than by default.
+    pub fn options() -> Options {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        Options {
+            clock: Arc::new(SystemClock::new()),
+            durability: Durability::default(),
+            stripes: (4 * threads).next_power_of_two().clamp(1, 64),
+            secret: None,
+        }
+    }
+
+    /// An engine on the journal in the folder `dir`, with the defaults: see [`Options::open`].
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::options().open(dir)
+    }
+
+    /// An engine without a journal: see [`Options::in_memory`].
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self::options().in_memory()
+    }
+
+    pub(crate) fn from_inner(inner: Arc<EngineInner>) -> Self {
+        Self { inner }
+    }
+
+    /// Creates a sale. Durable when it answers.
+    ///
+    /// # Errors
+    /// [`CreateError`] if its rules can't be kept, its name is taken, or the journal doesn't take it.
+    pub fn create(&self, spec: SaleSpec) -> Result<Sale, CreateError> {
+        let inner = self.inner.create(spec)?;
+        Ok(Sale { engine: Arc::clone(&self.inner), inner })
+    }
+
+    /// The sale of that name.
+    ///
+    /// # Errors
+    /// [`NoSuchSale`] if there is none.
+    pub fn sale(&self, name: &str) -> Result<Sale, NoSuchSale> {
+        match self.inner.sale(name) {
+            Some(inner) => Ok(Sale { engine: Arc::clone(&self.inner), inner }),
+            None => Err(NoSuchSale { name: name.to_owned() }),
+        }
+    }
+
+    /// All sales, in the order in which they were created.
+    #[must_use]
+    pub fn sales(&self) -> Vec<Sale> {
+        let catalogue = self.inner.catalogue.read();
+        let sale = |inner: &Arc<_>| Sale { engine: Arc::clone(&self.inner), inner: Arc::clone(inner) };
+        catalogue.sales.iter().map(sale).collect()
+    }
+
+    /// The identity of a buyer who is known by an account name, a UUID or any other bytes.
+    ///
+    /// The same bytes give the same buyer for as long as the journal lives.
+    #[must_use]
+    pub fn buyer(&self, account: &[u8]) -> Buyer {
+        Buyer::keyed(&self.inner.buyer_key, account)
+    }
+
+    /// What time it is, on the engine's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.inner.now()
+    }
+
+    /// Lets time act, as it is at `now`: opens sales, ends overdue holds, and writes to the journal what has changed.
+    ///
+    /// Call it every few milliseconds with [`Engine::now`], or have a [driver](Engine::drive) do it. A unit of an
+    /// expired hold is on sale again within one tick after its deadline and grace.
+    pub fn tick(&self, now: Timestamp) -> Ticked {
+        self.inner.tick(now)
+    }
+
+    /// Starts a thread that ticks every 5 ms and commits for everybody who waits: see [`Engine::drive_every`].
+    ///
+    /// # Panics
+    /// If the system has no thread left.
+    pub fn drive(&self) -> Driver {
+        self.drive_every(Duration::from_millis(5))
+    }
+
+    /// Starts a thread called `sellout-driver` that ticks `every` so often. Dropping the driver ends it.
+    ///
+    /// # Panics
+    /// If the system has no thread left.
+    pub fn drive_every(&self, every: Duration) -> Driver {
+        Driver::start(&self.inner, every).expect("the system has room for one more thread")
+    }
+
+    /// Subscribes to what happens from now on; `capacity` events may wait.
+    pub fn subscribe(&self, capacity: usize) -> Events {
+        self.inner.hub.subscribe(capacity)
+    }
+
+    /// Where every unit of every sale is, counted now.
+    #[must_use]
+    pub fn audit(&self) -> Vec<Audit> {
+        self.sales().iter().map(Sale::audit).collect()
+    }
+
+    /// Makes everything that happened before durable, holds and cancellations included.
+    ///
+    /// For shops that hand out a payment link only once its hold can't be lost.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the journal has failed.
+    pub fn sync(&self) -> Result<(), JournalError> {
+        self.inner.sync()
+    }
+
+    /// Ends the engine gracefully: no sale makes holds any more, and everything that happened is durable when this
+    /// answers. Confirmations through other handles are refused from then on. The folder is free for the next
+    /// opening once all handles are dropped.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the journal has failed.
+    pub fn close(self) -> Result<(), JournalError> {
+        self.inner.close()
+    }
+
+    /// How much the journal holds, if there is one.
+    #[must_use]
+    pub fn journal_stats(&self) -> Option<JournalStats> {
+        self.inner.journal.as_ref().map(Journal::stats)
+    }
+
+    /// The engine's durable orders, for a sink such as the Redis ledger; `None` without a journal.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the journal can't be read.
+    pub fn source(&self) -> Result<Option<Arc<dyn Source>>, OpenError> {
+        Ok(Feed::open(&self.inner)?.map(|feed| Arc::new(feed) as Arc<dyn Source>))
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}

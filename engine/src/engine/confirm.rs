@@ -1,0 +1,241 @@
+//! Confirming a hold: from the payment to the journal.
+//!
+//! With a journal, everything between looking at the slot and appending the record happens under the append lock:
+//! a hold is confirming exactly if its record is appended, records stand in the order of the decisions, and a
+//! second confirmation of the same hold finds its position already handed out.
+//!
+//! ```text
+//!                      standing           decision                 record       answer, once durable
+//! held, in time        held -> confirming                          confirmed    Confirmed
+//! held, overdue        held -> confirming                          confirmed    PaidLate
+//! confirming, sold     -                                           -            AlreadyConfirmed
+//! expired, in the book a new permit and slot, confirming at once   confirmed    PaidLate
+//! expired, none free   kept in the book                            late refused PaidLateSoldOut
+//! cancelled            -                                           -            CancelledBefore
+//! used again since     -                                           -            HoldForgotten
+//! ```
+//!
+//! When the process dies before the sync, the outcome is what the journal then has; nobody was told anything.
+
+use std::sync::Arc;
+
+use super::{
+    answers::{ConfirmError, Confirmation, Receipt},
+    inner::home,
+    late::{Late, Reason},
+    pending::{Pending, Verdict},
+    sale::{Hold, Sale},
+    settle::{Settlement, announce, settle},
+};
+use crate::{
+    core::{
+        End, Timestamp, Token,
+        allocator::{HoldId, Refusal, Share, Standing},
+    },
+    journal::{Batch, ConfirmedRecord, Record},
+    payment::PaymentId,
+};
+
+/// What was decided, before anything is written.
+enum Decision {
+    /// A hold has become an order.
+    Sold {
+        id: HoldId,
+        share: Share,
+        late: bool,
+        /// The expired hold in whose place it was sold.
+        replaces: Option<HoldId>,
+    },
+    /// Decided before.
+    Before(Verdict),
+    /// A late payment is refused, and stays so.
+    Refused(Reason),
+}
+
+impl Sale {
+    /// Sells a hold, against the payment `payment`: the answer is known once the handle has been waited for.
+    ///
+    /// Call it as often as the provider reports; the first call sells, the others get the same receipt.
+    ///
+    /// # Errors
+    /// [`ConfirmError`] if the token isn't this sale's, the journal has stopped, or a late payment meets another
+    /// attempt of its buyer.
+    ///
+    /// ```
+    /// use sellout::{Confirmation, Engine, PaymentId, SaleSpec};
+    ///
+    /// let engine = Engine::in_memory();
+    /// let sale = engine.create(SaleSpec::new("books", 200))?;
+    /// let token = sale.reserve(7, 1)?.token();
+    /// let payment = PaymentId::new("pi_3MtwBw")?;
+    /// assert!(matches!(sale.confirm(&token, payment)?.wait()?, Confirmation::Confirmed(receipt) if receipt.quantity == 1));
+    /// assert!(matches!(sale.confirm(&token, payment)?.wait()?, Confirmation::AlreadyConfirmed(_)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn confirm(&self, token: &Token, payment: impl Into<PaymentId>) -> Result<Pending, ConfirmError> {
+        self.confirm_id(self.open_token(token)?, payment.into())
+    }
+
+    fn confirm_id(&self, id: HoldId, payment: PaymentId) -> Result<Pending, ConfirmError> {
+        let now = self.engine.now();
+        let Some(journal) = &self.engine.journal else {
+            let decision = self.decide(id, now)?;
+            return Ok(Pending::ready(self, self.carry_out(decision)));
+        };
+        // Looked at once before the lock: what is cold gets warm without making others wait.
+        std::hint::black_box(self.inner.allocator.standing(id));
+        let appended = journal.append(|batch| {
+            let decision = self.decide(id, now)?;
+            Ok::<_, ConfirmError>(self.record(id, decision, payment, now, batch))
+        });
+        let (verdict, position) = appended.map_err(ConfirmError::Stopped)?;
+        let verdict = verdict?;
+        if journal.is_behind(position) {
+            // Whoever confirms without ever waiting pays here for the memory that it would take.
+            journal.commit(position).map_err(ConfirmError::OutcomeUnknown)?;
+        }
+        // These stand already: there is nothing of theirs to wait for.
+        let settled = matches!(
+            verdict,
+            Verdict::Known(
+                Confirmation::AlreadyConfirmed(_) | Confirmation::CancelledBefore | Confirmation::HoldForgotten
+            )
+        );
+        Ok(if settled { Pending::ready(self, verdict) } else { Pending::at(self, position, verdict) })
+    }
+
+    /// Decides what becomes of the hold, and takes what that needs. With a journal, under its append lock.
+    fn decide(&self, id: HoldId, now: Timestamp) -> Result<Decision, ConfirmError> {
+        let allocator = &self.inner.allocator;
+        loop {
+            return Ok(match allocator.standing(id) {
+                Standing::Held { share, due, snapshot } => {
+                    if !allocator.begin_confirm(id.slot, snapshot) {
+                        continue;
+                    }
+                    let late = self.inner.offset(now) >= due.saturating_add(allocator.rules().grace);
+                    Decision::Sold { id, share, late, replaces: None }
+                }
+                Standing::Confirming(share) => Decision::Before(Verdict::Earlier(id, share)),
+                Standing::Sold { share, sequence } => {
+                    Decision::Before(Verdict::Known(Confirmation::AlreadyConfirmed(self.receipt(id, share, sequence))))
+                }
+                Standing::Ended(End::Cancelled) => Decision::Before(Verdict::Known(Confirmation::CancelledBefore)),
+                Standing::Ended(End::Expired) | Standing::Gone => self.decide_late(id)?,
+            });
+        }
+    }
+
+    /// Decides about a payment for a hold that has expired, if it is still in the book.
+    fn decide_late(&self, id: HoldId) -> Result<Decision, ConfirmError> {
+        let mut book = self.inner.late.lock();
+        Ok(match book.get(id) {
+            None => Decision::Before(Verdict::Known(Confirmation::HoldForgotten)),
+            Some(Late::Refused(reason)) => Decision::Before(Verdict::Known(refused(reason))),
+            Some(Late::Reacquired(new)) => Decision::Before(match self.inner.allocator.standing(new) {
+                Standing::Sold { share, sequence } => {
+                    Verdict::Known(Confirmation::AlreadyConfirmed(self.receipt(new, share, sequence)))
+                }
+                Standing::Confirming(share) => Verdict::Earlier(new, share),
+                standing => unreachable!("it was confirming when it was noted: {standing:?}"),
+            }),
+            Some(Late::Expired(share)) => {
+                let taken = self.inner.allocator.reacquire(share, home(), self.engine.keys.key_epoch());
+                let reason = match taken {
+                    Ok(new) => {
+                        book.set(id, Late::Reacquired(new));
+                        if self.inner.activate() {
+                            self.engine.activate(&self.inner);
+                        }
+                        return Ok(Decision::Sold { id: new, share, late: true, replaces: Some(id) });
+                    }
+                    Err(Refusal::UnderWay) => return Err(ConfirmError::AttemptUnderWay),
+                    Err(Refusal::Limit { .. }) => Reason::OverCap,
+                    Err(_) => Reason::SoldOut,
+                };
+                book.set(id, Late::Refused(reason));
+                Decision::Refused(reason)
+            }
+        })
+    }
+
+    /// Numbers an order and writes down what was decided. Under the append lock.
+    fn record(
+        &self,
+        asked: HoldId,
+        decision: Decision,
+        payment: PaymentId,
+        at: Timestamp,
+        batch: &mut Batch<'_, Settlement>,
+    ) -> Verdict {
+        let sale = self.inner.number;
+        match decision {
+            Decision::Before(verdict) => verdict,
+            Decision::Refused(reason) => {
+                let over_cap = reason == Reason::OverCap;
+                batch.push(&Record::LateRefused { sale, hold: asked, over_cap, at, payment });
+                Verdict::Known(refused(reason))
+            }
+            Decision::Sold { id, share, late, replaces } => {
+                let sequence = self.inner.next_sequence(true, 0);
+                let HoldId { slot, generation, key_epoch } = id;
+                let Share { buyer, quantity } = share;
+                batch.push(&Record::Confirmed(ConfirmedRecord {
+                    sale,
+                    sequence,
+                    slot,
+                    generation,
+                    key_epoch,
+                    buyer,
+                    quantity,
+                    at,
+                    payment,
+                    replaces,
+                }));
+                let engine = Arc::downgrade(&self.engine);
+                batch.settle_with(Settlement { engine, sale: Arc::clone(&self.inner), id, sequence });
+                Verdict::Known(sold(self.receipt(id, share, sequence), late))
+            }
+        }
+    }
+
+    /// Without a journal: numbers and settles an order at once.
+    fn carry_out(&self, decision: Decision) -> Verdict {
+        match decision {
+            Decision::Before(verdict) => verdict,
+            Decision::Refused(reason) => Verdict::Known(refused(reason)),
+            Decision::Sold { id, share, late, .. } => {
+                let sequence = self.inner.next_sequence(false, home());
+                settle(&self.inner, id, sequence);
+                announce(&self.engine, &self.inner, id, sequence);
+                Verdict::Known(sold(self.receipt(id, share, sequence), late))
+            }
+        }
+    }
+
+    fn receipt(&self, id: HoldId, share: Share, sequence: u64) -> Receipt {
+        let Share { buyer, quantity } = share;
+        Receipt { sequence, order: self.token(id), buyer, quantity }
+    }
+}
+
+impl Hold<'_> {
+    /// Sells the hold, as [`Sale::confirm`] does, without a token.
+    ///
+    /// # Errors
+    /// As [`Sale::confirm`].
+    pub fn confirm(self, payment: impl Into<PaymentId>) -> Result<Pending, ConfirmError> {
+        self.sale.confirm_id(self.id, payment.into())
+    }
+}
+
+fn sold(receipt: Receipt, late: bool) -> Confirmation {
+    if late { Confirmation::PaidLate(receipt) } else { Confirmation::Confirmed(receipt) }
+}
+
+fn refused(reason: Reason) -> Confirmation {
+    match reason {
+        Reason::SoldOut => Confirmation::PaidLateSoldOut,
+        Reason::OverCap => Confirmation::PaidLateOverCap,
+    }
+}

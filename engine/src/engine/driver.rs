@@ -1,0 +1,73 @@
+//! The driver: a thread for those who have no loop of their own, with a name, and only if it is asked for.
+
+use std::{
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use super::inner::EngineInner;
+
+/// A thread called `sellout-driver` that ticks an engine and commits for everybody who waits. Dropping it makes the
+/// thread do both once more and end.
+#[must_use = "dropping the driver stops it"]
+pub struct Driver {
+    engine: Arc<EngineInner>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Driver {
+    pub(crate) fn start(engine: &Arc<EngineInner>, every: Duration) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (driven, stopped) = (Arc::clone(engine), Arc::clone(&stop));
+        let thread = thread::Builder::new().name("sellout-driver".to_owned());
+        let thread = thread.spawn(move || drive(&driven, &stopped, every))?;
+        engine.driver.store(Arc::new(Some(thread.thread().clone())));
+        // Release: who sees that there is a driver finds its thread.
+        engine.driven.store(true, Ordering::Release);
+        Ok(Self { engine: Arc::clone(engine), stop, thread: Some(thread) })
+    }
+}
+
+/// Ticks at its pace; in between it commits whenever somebody waits.
+fn drive(engine: &EngineInner, stop: &AtomicBool, every: Duration) {
+    let mut next = Instant::now();
+    // Acquire: pairs with the Release of the driver's drop.
+    while !stop.load(Ordering::Acquire) {
+        let now = Instant::now();
+        if now >= next {
+            next = now + every;
+            engine.tick(engine.now());
+        } else if engine.journal.as_ref().is_some_and(|journal| journal.has_pending()) {
+            engine.commit();
+        } else {
+            thread::park_timeout(next - now);
+        }
+    }
+    engine.tick(engine.now());
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Release: from now on who waits commits for himself; the thread commits once more after it sees `stop`.
+        self.engine.driven.store(false, Ordering::Release);
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A panic on that thread has been reported there; a drop must not panic again.
+            let _ended = thread.join();
+        }
+        self.engine.driver.store(Arc::new(None));
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,169 @@
+//! The feed: an engine's durable orders, read back from its journal for delivery.
+//!
+//! Nothing is kept for a sink that is away: the backlog is in the journal. One reader goes forward through it for
+//! all sales and keeps what it meets for the others, up to a bound; who needs what was dropped, or asks again from
+//! further back, is served by a second reader that starts where an index says.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    inner::EngineInner,
+    source::{Identity, SaleHead, SoldRecord, Source},
+    state::SaleInner,
+};
+use crate::{
+    core::allocator::HoldId,
+    journal::{ConfirmedRecord, OpenError, Position, Record, Tail},
+};
+
+/// Orders kept for all sales together.
+const KEPT: usize = 1 << 16;
+/// Orders between two places in a sale's index.
+const APART: u64 = 512;
+
+/// What the readers know of one sale.
+#[derive(Default)]
+struct Shelf {
+    /// Orders in sequence, without a gap.
+    kept: VecDeque<ConfirmedRecord>,
+    /// The last order that the forward reader has met.
+    met: u64,
+    /// The first order of a frame, and where that frame starts.
+    index: Vec<(u64, Position)>,
+}
+
+struct Readers {
+    forward: Tail,
+    frame: Vec<Record>,
+    shelves: HashMap<u32, Shelf>,
+    kept: usize,
+}
+
+/// An engine's durable orders. Made by [`Engine::source`](crate::Engine::source).
+pub(crate) struct Feed {
+    engine: Arc<EngineInner>,
+    readers: Mutex<Readers>,
+}
+
+impl Feed {
+    pub(crate) fn open(engine: &Arc<EngineInner>) -> Result<Option<Self>, OpenError> {
+        let Some(journal) = &engine.journal else { return Ok(None) };
+        let forward = journal.tail()?;
+        let readers = Readers { forward, frame: Vec::new(), shelves: HashMap::new(), kept: 0 };
+        Ok(Some(Self { engine: Arc::clone(engine), readers: Mutex::new(readers) }))
+    }
+
+    fn record(&self, sale: &SaleInner, order: &ConfirmedRecord) -> SoldRecord {
+        let ConfirmedRecord { slot, generation, key_epoch, sequence, buyer, quantity, payment, at, .. } = *order;
+        let token = self.engine.token(sale, HoldId { slot, generation, key_epoch });
+        SoldRecord::new(sequence, buyer, quantity, payment, at, token.to_string())
+    }
+
+    fn orders(&self, sale: &SaleInner, after: u64, limit: usize, out: &mut Vec<SoldRecord>) -> Result<(), OpenError> {
+        let Some(journal) = &self.engine.journal else { return Ok(()) };
+        let durable = journal.durable();
+        let mut readers = self.readers.lock();
+        loop {
+            let readers = &mut *readers;
+            let shelf = readers.shelves.entry(sale.number).or_default();
+            while shelf.kept.front().is_some_and(|order| order.sequence <= after) {
+                shelf.kept.pop_front();
+                readers.kept -= 1;
+            }
+            if shelf.kept.front().is_some_and(|order| order.sequence == after + 1) {
+                out.extend(shelf.kept.iter().take(limit).map(|order| self.record(sale, order)));
+                return Ok(());
+            }
+            if shelf.met > after {
+                let from = shelf.index.partition_point(|(first, _)| *first <= after + 1);
+                let Some((_, place)) = from.checked_sub(1).and_then(|at| shelf.index.get(at)) else { return Ok(()) };
+                return self.again(sale, *place, after, limit, out);
+            }
+            if !readers.advance(durable)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads from an earlier place, for one sale.
+    fn again(
+        &self,
+        sale: &SaleInner,
+        place: Position,
+        after: u64,
+        limit: usize,
+        out: &mut Vec<SoldRecord>,
+    ) -> Result<(), OpenError> {
+        let Some(journal) = &self.engine.journal else { return Ok(()) };
+        let mut tail = journal.tail()?;
+        tail.rewind(place);
+        let (mut frame, wanted) = (Vec::new(), out.len() + limit);
+        while out.len() < wanted && tail.next_frame(Some(journal.durable()), &mut frame)? {
+            for record in &frame {
+                if let Record::Confirmed(order) = record
+                    && order.sale == sale.number
+                    && order.sequence > after
+                    && out.len() < wanted
+                {
+                    out.push(self.record(sale, order));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Readers {
+    /// Reads one more frame, for all sales; false at the end.
+    fn advance(&mut self, durable: crate::journal::Lsn) -> Result<bool, OpenError> {
+        let place = self.forward.position();
+        if !self.forward.next_frame(Some(durable), &mut self.frame)? {
+            return Ok(false);
+        }
+        for record in &self.frame {
+            let Record::Confirmed(order) = record else { continue };
+            let shelf = self.shelves.entry(order.sale).or_default();
+            if shelf.index.last().is_none_or(|(first, _)| order.sequence >= first + APART) {
+                shelf.index.push((order.sequence, place));
+            }
+            shelf.met = order.sequence;
+            let follows = shelf.kept.back().is_none_or(|last| last.sequence + 1 == order.sequence);
+            if follows && self.kept < KEPT {
+                shelf.kept.push_back(*order);
+                self.kept += 1;
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Source for Feed {
+    fn identity(&self) -> Identity {
+        let journal = self.engine.journal.as_ref();
+        let identity = journal.map(|journal| (journal.engine_id(), journal.epoch(), journal.incarnation()));
+        let (engine, epoch, incarnation) = identity.unwrap_or_default();
+        Identity::new(engine, epoch, incarnation)
+    }
+
+    fn sales(&self) -> Vec<SaleHead> {
+        let catalogue = self.engine.catalogue.read();
+        catalogue.sales.iter().map(|sale| SaleHead::new(&*sale.name, sale.durable_sequence())).collect()
+    }
+
+    fn read(&self, sale: &str, after: u64, limit: usize, out: &mut Vec<SoldRecord>) -> Result<(), String> {
+        let Some(sale) = self.engine.sale(sale) else { return Err(format!("no sale is called {sale:?}")) };
+        self.orders(&sale, after, limit, out).map_err(|error| error.to_string())
+    }
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}

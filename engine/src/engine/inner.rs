@@ -1,0 +1,275 @@
+//! What all handles of one engine share.
+
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use crossbeam_queue::SegQueue;
+use parking_lot::{Mutex, RwLock};
+
+use super::{
+    answers::{ChangeError, CreateError},
+    events::{Event, EventKind, Hub},
+    settle::Settlement,
+    state::{Changes, Extent, SaleInner, Setting},
+};
+use crate::{
+    clock::Clock,
+    core::{
+        Timestamp, Token,
+        allocator::HoldId,
+        permits::Mark,
+        token::{Fields, SLOT_BITS, TokenKeys},
+    },
+    journal::{Change, Journal, JournalError, Record},
+    spec::SaleSpec,
+};
+
+/// When a confirmation is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// After the journal was synced: an acknowledged sale survives power loss.
+    #[default]
+    Synced,
+    /// At once: a crash can lose the sales that were confirmed since the journal was last synced, about one tick.
+    Buffered,
+}
+
+/// The sales of an engine, by number, by name and by their slots.
+#[derive(Default)]
+pub(crate) struct Catalogue {
+    pub(crate) sales: Vec<Arc<SaleInner>>,
+    pub(crate) by_name: BTreeMap<Arc<str>, u32>,
+    /// The first slot of each extent among all sales, and whose it is.
+    pub(crate) by_slot: BTreeMap<u32, u32>,
+    /// The first slot that no sale has.
+    pub(crate) next_slot: u32,
+    /// Sales that open by themselves, by when.
+    pub(crate) agenda: BTreeSet<(Timestamp, u32)>,
+}
+
+impl Catalogue {
+    /// Adds a sale with its extents.
+    pub(crate) fn insert(&mut self, sale: &Arc<SaleInner>, extents: &[Extent]) {
+        self.by_name.insert(Arc::clone(&sale.name), sale.number);
+        for extent in extents {
+            self.claim(sale.number, *extent);
+            sale.add_extent(*extent);
+        }
+        if let Some(opens_at) = sale.spec.opens_at {
+            self.agenda.insert((opens_at, sale.number));
+        }
+        self.sales.push(Arc::clone(sale));
+    }
+
+    fn claim(&mut self, sale: u32, extent: Extent) {
+        self.by_slot.insert(extent.base, sale);
+        self.next_slot = self.next_slot.max(extent.base + extent.length);
+    }
+}
+
+/// Whether a token can name `slots` slots from `base` on.
+fn room(base: u32, slots: u32) -> bool {
+    u64::from(base) + u64::from(slots) <= 1 << SLOT_BITS
+}
+
+pub(crate) struct EngineInner {
+    pub(crate) clock: Arc<dyn Clock>,
+    /// How far the engine's time is ahead of the clock's: it goes on from the journal's last instant.
+    pub(crate) ahead: std::time::Duration,
+    pub(crate) keys: TokenKeys,
+    pub(crate) buyer_key: [u8; 16],
+    pub(crate) setting: Setting,
+    pub(crate) durability: Durability,
+    pub(crate) journal: Option<Journal<Settlement>>,
+    pub(crate) dir: Option<PathBuf>,
+    pub(crate) hub: Hub,
+    /// Not needed by who has a sale's handle: `reserve`, `confirm` and `cancel` don't look here.
+    pub(crate) catalogue: RwLock<Catalogue>,
+    /// Held while slots are named and the journal writes it.
+    pub(crate) creation: Mutex<()>,
+    /// Sales that have had a first hold since `tick` last looked.
+    pub(crate) activated: SegQueue<Arc<SaleInner>>,
+    /// Sales that have had a hold. Only `tick` looks.
+    pub(crate) active: Mutex<Vec<Arc<SaleInner>>>,
+    /// Whether a driver commits what is pending.
+    pub(crate) driven: AtomicBool,
+    /// Wakes the driver; set by it.
+    pub(crate) driver: ArcSwap<Option<std::thread::Thread>>,
+}
+
+/// The calling thread's stripe: threads get consecutive numbers, spread far apart over any number of stripes.
+pub(crate) fn home() -> usize {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static HOME: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+    HOME.with(|home| {
+        home.get().unwrap_or_else(|| {
+            // Relaxed: a number, given once.
+            let number = THREADS.fetch_add(1, Ordering::Relaxed);
+            // Reversed, successive numbers differ in their high bits first: with 8 stripes 0, 4, 2, 6, 1, ..
+            let spread = number.reverse_bits() >> (usize::BITS - 6);
+            home.set(Some(spread));
+            spread
+        })
+    })
+}
+
+impl EngineInner {
+    #[inline]
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now().plus(self.ahead)
+    }
+
+    pub(crate) fn token(&self, sale: &SaleInner, id: HoldId) -> Token {
+        let HoldId { slot, generation, key_epoch } = id;
+        self.keys.seal(Fields { key_epoch, generation, slot: sale.global(slot) })
+    }
+
+    /// The sale that has this slot among all sales.
+    pub(crate) fn sale_with_slot(&self, slot: u32) -> Option<Arc<SaleInner>> {
+        let catalogue = self.catalogue.read();
+        let (_, &number) = catalogue.by_slot.range(..=slot).next_back()?;
+        let sale = &catalogue.sales[number as usize];
+        sale.local(slot).map(|_| Arc::clone(sale))
+    }
+
+    pub(crate) fn sale(&self, name: &str) -> Option<Arc<SaleInner>> {
+        let catalogue = self.catalogue.read();
+        catalogue.by_name.get(name).map(|&number| Arc::clone(&catalogue.sales[number as usize]))
+    }
+
+    #[inline]
+    pub(crate) fn publish(&self, sale: &SaleInner, kind: EventKind) {
+        if !self.hub.is_silent() {
+            self.hub.publish(&Event { sale: Arc::clone(&sale.name), at: self.now(), kind });
+        }
+    }
+
+    #[cold]
+    pub(crate) fn activate(&self, sale: &Arc<SaleInner>) {
+        self.activated.push(Arc::clone(sale));
+    }
+
+    pub(crate) fn create(&self, spec: SaleSpec) -> Result<Arc<SaleInner>, CreateError> {
+        spec.check()?;
+        let _turn = self.creation.lock();
+        let (number, base) = {
+            let catalogue = self.catalogue.read();
+            if catalogue.by_name.contains_key(spec.name.as_str()) {
+                return Err(CreateError::NameTaken { name: spec.name });
+            }
+            (u32::try_from(catalogue.sales.len()).expect("each sale has slots, and those are u32"), catalogue.next_slot)
+        };
+        let at = self.now();
+        let sale = Arc::new(SaleInner::new(number, spec, at, &self.setting));
+        let length = sale.allocator.slots().capacity(1);
+        if !room(base, length) {
+            return Err(CreateError::Full { most: 1 << SLOT_BITS });
+        }
+        let extent = Extent { base, first: 0, length };
+        self.write(|| Record::SaleCreated {
+            sale: number,
+            base: extent.base,
+            slots: length,
+            at,
+            spec: sale.spec.clone(),
+        })?;
+        self.catalogue.write().insert(&sale, &[extent]);
+        Ok(sale)
+    }
+
+    /// Names the slots of the first `chunks` chunks, and lets them be used. The caller has the sale's `admin` lock.
+    pub(crate) fn grow(&self, sale: &SaleInner, changes: &mut Changes, chunks: usize) -> Result<(), ChangeError> {
+        while changes.chunks < chunks {
+            let _turn = self.creation.lock();
+            let slots = sale.allocator.slots();
+            let first = slots.capacity(changes.chunks);
+            let length = slots.capacity(changes.chunks + 1) - first;
+            let base = self.catalogue.read().next_slot;
+            if !room(base, length) {
+                return Err(ChangeError::Full { most: 1 << SLOT_BITS });
+            }
+            self.write_change(sale, Change::Extent { base, slots: length })?;
+            let extent = Extent { base, first, length };
+            self.catalogue.write().claim(sale.number, extent);
+            sale.add_extent(extent);
+            changes.chunks += 1;
+            sale.allocator.grow(changes.chunks);
+        }
+        Ok(())
+    }
+
+    /// Appends a record and waits until it is durable; nothing without a journal.
+    pub(crate) fn write(&self, record: impl FnOnce() -> Record) -> Result<(), JournalError> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        let ((), lsn) = journal.append(|batch| batch.push(&record()))?;
+        journal.commit(lsn)
+    }
+
+    pub(crate) fn write_change(&self, sale: &SaleInner, change: Change) -> Result<(), ChangeError> {
+        let at = self.now();
+        Ok(self.write(|| Record::SaleChanged { sale: sale.number, at, change })?)
+    }
+
+    /// Writes down what has changed, and waits until everything is durable.
+    pub(crate) fn sync(&self) -> Result<(), JournalError> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        self.write_all_changes();
+        journal.commit(journal.appended())?;
+        journal.failure().map_or(Ok(()), Err)
+    }
+
+    /// Writes down everything, and takes nothing more.
+    pub(crate) fn close(&self) -> Result<(), JournalError> {
+        self.stop_sales();
+        self.sync()?;
+        self.journal.as_ref().map_or(Ok(()), Journal::close)
+    }
+
+    /// The journal has failed, or the engine is closed: no sale makes holds that nobody could confirm.
+    pub(crate) fn stop_sales(&self) {
+        for sale in &self.catalogue.read().sales {
+            sale.allocator.set(Mark::Paused);
+        }
+    }
+
+    /// Lets the driver, if there is one, commit now; whether there is one.
+    pub(crate) fn wake_driver(&self) -> bool {
+        // Acquire: pairs with the Release of the driver's start; its thread is there to be woken.
+        if !self.driven.load(Ordering::Acquire) {
+            return false;
+        }
+        if let Some(thread) = self.driver.load().as_ref() {
+            thread.unpark();
+        }
+        true
+    }
+}
+
+/// Nobody has a handle any more: holds of the last tick are written down, as far as the journal takes it.
+impl Drop for EngineInner {
+    fn drop(&mut self) {
+        let _nobody_waits = self.sync();
+    }
+}
+
+impl fmt::Debug for EngineInner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("dir", &self.dir)
+            .field("sales", &self.catalogue.read().sales.len())
+            .field("journal", &self.journal)
+            .finish_non_exhaustive()
+    }
+}

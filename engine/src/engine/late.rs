@@ -1,0 +1,78 @@
+//! The late book: holds that expired, in case they are paid all the same.
+//!
+//! Bounded by the stock: the oldest is forgotten first. A decision about a late payment is kept as long as its
+//! hold, so that a provider who reports twice hears the same twice.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::core::allocator::{HoldId, Share};
+
+/// What became of an expired hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Late {
+    /// Expired, not paid so far.
+    Expired(Share),
+    /// Paid late, and sold by this hold instead.
+    Reacquired(HoldId),
+    /// Paid late, and refused.
+    Refused(Reason),
+}
+
+/// Why a late payment is to be refunded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    SoldOut,
+    OverCap,
+}
+
+/// Expired holds, the oldest first.
+#[derive(Debug)]
+pub(crate) struct LateBook {
+    entries: HashMap<HoldId, Late>,
+    order: VecDeque<HoldId>,
+    room: usize,
+}
+
+impl LateBook {
+    /// A book that remembers as many holds as the sale has units, and a few for small ones.
+    pub(crate) fn new(stock: u32) -> Self {
+        Self { entries: HashMap::new(), order: VecDeque::new(), room: stock.max(1_024) as usize }
+    }
+
+    pub(crate) fn get(&self, id: HoldId) -> Option<Late> {
+        self.entries.get(&id).copied()
+    }
+
+    /// Notes what became of a hold; the first note of an expired hold makes room if it must.
+    pub(crate) fn set(&mut self, id: HoldId, late: Late) {
+        if self.entries.insert(id, late).is_some() {
+            return;
+        }
+        self.order.push_back(id);
+        if self.order.len() > self.room
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.entries.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Buyer;
+
+    #[test]
+    fn the_oldest_is_forgotten_first_and_the_book_stays_bounded() {
+        let mut book = LateBook::new(1);
+        let id = |slot| HoldId { slot, generation: 0, key_epoch: 0 };
+        for slot in 0..5_000 {
+            book.set(id(slot), Late::Expired(Share { buyer: Buyer::from(1), quantity: 1 }));
+        }
+        book.set(id(4_999), Late::Refused(Reason::SoldOut));
+        assert_eq!((book.entries.len(), book.order.len()), (1_024, 1_024));
+        assert_eq!(book.get(id(5_000 - 1_025)), None);
+        assert!(book.get(id(5_000 - 1_024)).is_some());
+        assert_eq!(book.get(id(4_999)), Some(Late::Refused(Reason::SoldOut)));
+    }
+}

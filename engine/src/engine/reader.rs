@@ -1,0 +1,124 @@
+//! The reader: a journal's orders, without opening an engine on it.
+
+use std::{collections::VecDeque, fmt, path::Path};
+
+use super::source::SoldRecord;
+use crate::{
+    core::token::{Fields, TokenKeys},
+    journal::{Change, ConfirmedRecord, OpenError, Record, Tail, read_secret},
+};
+
+/// Every order in a journal, in the order in which they were decided, with the name of its sale.
+///
+/// For audits of a journal at rest, also of a copy: it takes no lock, writes nothing, and needs memory for one batch.
+///
+/// ```
+/// use sellout::{Engine, JournalReader, SaleSpec};
+/// # let folder = tempfile::tempdir()?;
+/// # let dir = folder.path().join("sales.journal");
+/// let engine = Engine::open(&dir)?;
+/// let sale = engine.create(SaleSpec::new("books", 200))?;
+/// sale.reserve(7, 1)?.confirm(1_001)?.wait()?;
+///
+/// let orders: Vec<_> = JournalReader::open(&dir)?.collect::<Result<_, _>>()?;
+/// assert_eq!((orders[0].0.as_str(), orders[0].1.sequence), ("books", 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "it reads as it is iterated over"]
+pub struct JournalReader {
+    tail: Tail,
+    secret: [u8; 32],
+    incarnations: Vec<u64>,
+    keys: Option<TokenKeys>,
+    sales: Vec<Outline>,
+    frame: Vec<Record>,
+    ready: VecDeque<(String, SoldRecord)>,
+}
+
+/// What a token needs of a sale.
+struct Outline {
+    name: String,
+    /// The first slot of each extent among all sales, and how many it has.
+    extents: Vec<(u32, u32)>,
+}
+
+impl JournalReader {
+    /// The journal in `dir`, from its beginning.
+    ///
+    /// # Errors
+    /// [`OpenError`] if there is no journal, or it can't be read here.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let dir = dir.as_ref();
+        Ok(Self {
+            tail: Tail::open(dir)?,
+            secret: *read_secret(dir)?.bytes(),
+            incarnations: Vec::new(),
+            keys: None,
+            sales: Vec::new(),
+            frame: Vec::new(),
+            ready: VecDeque::new(),
+        })
+    }
+
+    fn take(&mut self, record: &Record) {
+        match record {
+            Record::Opened { incarnation, .. } => {
+                self.incarnations.push(*incarnation);
+                self.keys = Some(TokenKeys::new(self.secret, self.incarnations.clone()));
+            }
+            Record::SaleCreated { base, slots, spec, .. } => {
+                self.sales.push(Outline { name: spec.name.clone(), extents: vec![(*base, *slots)] });
+            }
+            Record::SaleChanged { sale, change: Change::Extent { base, slots }, .. } => {
+                if let Some(outline) = self.sales.get_mut(*sale as usize) {
+                    outline.extents.push((*base, *slots));
+                }
+            }
+            Record::Confirmed(order) => {
+                if let Some(sold) = self.sold(order) {
+                    self.ready.push_back(sold);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn sold(&self, order: &ConfirmedRecord) -> Option<(String, SoldRecord)> {
+        let ConfirmedRecord { sale, slot, generation, key_epoch, sequence, buyer, quantity, payment, at, .. } = *order;
+        let outline = self.sales.get(sale as usize)?;
+        let mut rest = slot;
+        let (base, _) = outline.extents.iter().find(|(_, length)| {
+            let here = rest < *length;
+            rest -= if here { 0 } else { *length };
+            here
+        })?;
+        let token = self.keys.as_ref()?.seal(Fields { key_epoch, generation, slot: base + rest });
+        let sold = SoldRecord::new(sequence, buyer, quantity, payment, at, token.to_string());
+        Some((outline.name.clone(), sold))
+    }
+}
+
+impl Iterator for JournalReader {
+    type Item = Result<(String, SoldRecord), OpenError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(sold) = self.ready.pop_front() {
+                return Some(Ok(sold));
+            }
+            let mut frame = std::mem::take(&mut self.frame);
+            match self.tail.next_frame(None, &mut frame) {
+                Ok(true) => frame.iter().for_each(|record| self.take(record)),
+                Ok(false) => return None,
+                Err(error) => return Some(Err(error)),
+            }
+            self.frame = frame;
+        }
+    }
+}
+
+impl fmt::Debug for JournalReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JournalReader").field("tail", &self.tail).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,292 @@
+//! Recovery: from the journal's records back to the sales as they were.
+//!
+//! Holds are journaled as states of slots, a tick behind; confirmations as they are decided. For one slot the
+//! records can only repeat or move on:
+//!
+//! - a hold or an end of an earlier generation than the slot has is old news;
+//! - a confirmation stands for good: an end of the same hold, or a later hold in its slot, is a contradiction;
+//! - the sequences of a sale run 1, 2, 3, .. without a gap.
+//!
+//! A hold that was made in the last tick before a crash may not be there. Its slot then begins the same generation
+//! again, but under another key epoch: the lost hold's token is known as genuine and forgotten, and touches nothing.
+
+use std::sync::Arc;
+
+use super::{
+    inner::Catalogue,
+    late::{Late, LateBook, Reason},
+    state::{Changes, Extent, SaleInner, Setting},
+};
+use crate::{
+    core::{
+        Buyer, End, Timestamp,
+        allocator::{HoldId, Share},
+        permits::Mark,
+        slots::State,
+    },
+    journal::{Change, ConfirmedRecord, HeldRecord, Record},
+    spec::SaleSpec,
+};
+
+/// A slot as the journal has it so far.
+#[derive(Clone, Copy)]
+struct Image {
+    generation: u32,
+    key_epoch: u16,
+    quantity: u32,
+    buyer: Buyer,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Free(Option<End>),
+    Held(Timestamp),
+    Sold(u64),
+}
+
+const UNUSED: Image =
+    Image { generation: 0, key_epoch: 0, quantity: 0, buyer: Buyer::from_words(0, 0), stage: Stage::Free(None) };
+
+impl Image {
+    fn id(&self, slot: u32) -> HoldId {
+        HoldId { slot, generation: self.generation, key_epoch: self.key_epoch }
+    }
+
+    fn share(&self) -> Share {
+        Share { buyer: self.buyer, quantity: self.quantity }
+    }
+}
+
+/// A sale in the making.
+struct Draft {
+    spec: SaleSpec,
+    base: Timestamp,
+    extents: Vec<Extent>,
+    changes: Changes,
+    paused: bool,
+    closed: bool,
+    sequence: u64,
+    registered: Vec<Buyer>,
+    late: LateBook,
+    slots: Vec<Image>,
+}
+
+/// What the records have told so far.
+#[derive(Default)]
+pub(crate) struct Recovery {
+    sales: Vec<Draft>,
+    incarnations: Vec<u64>,
+    latest: Timestamp,
+}
+
+impl Recovery {
+    /// Takes the next record.
+    pub(crate) fn replay(&mut self, record: Record) -> Result<(), String> {
+        match record {
+            Record::Opened { incarnation, at, .. } => {
+                self.incarnations.push(incarnation);
+                self.saw(at);
+                Ok(())
+            }
+            Record::SaleCreated { sale, base, slots, at, spec } => {
+                self.saw(at);
+                if sale as usize != self.sales.len() {
+                    return Err(format!("sale {sale} follows {} others", self.sales.len()));
+                }
+                self.sales.push(Draft::new(spec, at, Extent { base, first: 0, length: slots }));
+                Ok(())
+            }
+            Record::SaleChanged { sale, at, change } => {
+                self.saw(at);
+                self.sale(sale)?.change(change)
+            }
+            Record::Registered { sale, buyers } => {
+                self.sale(sale)?.registered.extend(buyers);
+                Ok(())
+            }
+            Record::Held(held) => self.sale(held.sale)?.held(&held),
+            Record::Ended { sale, slot, generation, end, at } => {
+                self.saw(at);
+                self.sale(sale)?.ended(slot, generation, end)
+            }
+            Record::Confirmed(confirmed) => {
+                self.saw(confirmed.at);
+                self.sale(confirmed.sale)?.confirmed(&confirmed)
+            }
+            Record::LateRefused { sale, hold, over_cap, at, .. } => {
+                self.saw(at);
+                let reason = if over_cap { Reason::OverCap } else { Reason::SoldOut };
+                self.sale(sale)?.late.set(hold, Late::Refused(reason));
+                Ok(())
+            }
+        }
+    }
+
+    /// The latest instant that the journal has: time goes on from there.
+    pub(crate) fn latest(&self) -> Timestamp {
+        self.latest
+    }
+
+    /// The openings so far.
+    pub(crate) fn take_incarnations(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.incarnations)
+    }
+
+    /// The sales as they were, and those of them that have holds.
+    pub(crate) fn finish(self, setting: &Setting) -> (Catalogue, Vec<Arc<SaleInner>>) {
+        let mut catalogue = Catalogue::default();
+        let mut active = Vec::new();
+        for (number, draft) in (0..).zip(self.sales) {
+            let in_use = !draft.slots.is_empty();
+            let extents = draft.extents.clone();
+            let sale = Arc::new(draft.build(number, setting));
+            catalogue.insert(&sale, &extents);
+            if in_use {
+                sale.activate();
+                active.push(sale);
+            }
+        }
+        (catalogue, active)
+    }
+
+    fn saw(&mut self, at: Timestamp) {
+        self.latest = self.latest.max(at);
+    }
+
+    fn sale(&mut self, number: u32) -> Result<&mut Draft, String> {
+        self.sales.get_mut(number as usize).ok_or_else(|| format!("sale {number} was never created"))
+    }
+}
+
+impl Draft {
+    fn new(spec: SaleSpec, base: Timestamp, extent: Extent) -> Self {
+        Self {
+            late: LateBook::new(spec.stock),
+            spec,
+            base,
+            extents: vec![extent],
+            changes: Changes { chunks: 1, ..Changes::default() },
+            paused: false,
+            closed: false,
+            sequence: 0,
+            registered: Vec::new(),
+            slots: Vec::new(),
+        }
+    }
+
+    fn change(&mut self, change: Change) -> Result<(), String> {
+        match change {
+            Change::Added { units } => self.changes.added += u64::from(units),
+            Change::Withdrawn { units } => self.changes.withdrawn += u64::from(units),
+            Change::Paused => self.paused = true,
+            Change::Resumed => self.paused = false,
+            Change::Closed => self.closed = true,
+            Change::Extent { base, slots } => {
+                let first = self.capacity();
+                self.extents.push(Extent { base, first, length: slots });
+                self.changes.chunks += 1;
+            }
+        }
+        if self.changes.withdrawn > u64::from(self.spec.stock) + self.changes.added {
+            return Err(format!("{} units withdrawn, more than there were", self.changes.withdrawn));
+        }
+        Ok(())
+    }
+
+    fn capacity(&self) -> u32 {
+        self.extents.last().map_or(0, |extent| extent.first + extent.length)
+    }
+
+    fn slot(&mut self, slot: u32) -> Result<&mut Image, String> {
+        if slot >= self.capacity() {
+            return Err(format!("slot {slot} of {}", self.capacity()));
+        }
+        let index = slot as usize;
+        if index >= self.slots.len() {
+            self.slots.resize(index + 1, UNUSED);
+        }
+        Ok(&mut self.slots[index])
+    }
+
+    fn held(&mut self, held: &HeldRecord) -> Result<(), String> {
+        let HeldRecord { slot, generation, key_epoch, quantity, buyer, deadline, .. } = *held;
+        let image = self.slot(slot)?;
+        match image.stage {
+            _ if generation < image.generation => return Ok(()),
+            Stage::Sold(_) if generation == image.generation => return Ok(()),
+            Stage::Sold(sequence) => return Err(format!("slot {slot} is held again after order {sequence}")),
+            _ => {}
+        }
+        *image = Image { generation, key_epoch, quantity, buyer, stage: Stage::Held(deadline) };
+        Ok(())
+    }
+
+    fn ended(&mut self, slot: u32, generation: u32, end: End) -> Result<(), String> {
+        let image = self.slot(slot)?;
+        if generation < image.generation {
+            return Ok(());
+        }
+        match image.stage {
+            Stage::Sold(sequence) => return Err(format!("slot {slot} ended after order {sequence}")),
+            Stage::Held(_) if end == End::Expired && generation == image.generation => {
+                let (id, share) = (image.id(slot), image.share());
+                self.late.set(id, Late::Expired(share));
+            }
+            _ => {}
+        }
+        *self.slot(slot)? = Image { generation: generation + 1, stage: Stage::Free(Some(end)), ..UNUSED };
+        Ok(())
+    }
+
+    fn confirmed(&mut self, confirmed: &ConfirmedRecord) -> Result<(), String> {
+        let ConfirmedRecord { slot, generation, key_epoch, sequence, quantity, buyer, replaces, .. } = *confirmed;
+        if sequence != self.sequence + 1 {
+            return Err(format!("order {sequence} follows order {}", self.sequence));
+        }
+        self.sequence = sequence;
+        let image = self.slot(slot)?;
+        if generation < image.generation {
+            return Err(format!("order {sequence} sells a hold that has ended"));
+        }
+        if let Stage::Sold(other) = image.stage {
+            return Err(format!("order {sequence} sells slot {slot}, which order {other} has"));
+        }
+        *image = Image { generation, key_epoch, quantity, buyer, stage: Stage::Sold(sequence) };
+        let id = image.id(slot);
+        if let Some(replaced) = replaces {
+            self.late.set(replaced, Late::Reacquired(id));
+        }
+        Ok(())
+    }
+
+    /// The sale, with every slot as the journal has it.
+    fn build(self, number: u32, setting: &Setting) -> SaleInner {
+        let first_slots = self.extents.first().map(|extent| extent.length);
+        let sale = SaleInner::changed(number, self.spec, self.base, self.changes, first_slots, setting);
+        let fresh = u32::try_from(self.slots.len()).expect("slots are u32");
+        sale.allocator.restore_fresh(fresh);
+        for (slot, image) in (0..).zip(&self.slots) {
+            let state = match image.stage {
+                Stage::Free(end) => {
+                    sale.allocator.restore_free(slot, image.generation, end);
+                    continue;
+                }
+                Stage::Held(deadline) => State::Held { due: sale.offset(deadline) },
+                Stage::Sold(sequence) => State::Sold { sequence },
+            };
+            sale.allocator.restore(image.id(slot), image.share(), state);
+        }
+        sale.restore_sequence(self.sequence);
+        sale.registered.add(&self.registered);
+        *sale.late.lock() = self.late;
+        if self.paused {
+            sale.allocator.set(Mark::Paused);
+        }
+        if self.closed {
+            sale.allocator.set(Mark::Closed);
+        }
+        sale.allocator.mark_sold_out();
+        sale
+    }
+}

@@ -1,0 +1,260 @@
+//! What the engine knows of one sale, behind every handle to it.
+//!
+//! | field | who changes it |
+//! |---|---|
+//! | allocator | everybody, lock-free |
+//! | registered | `register`, under `admin` |
+//! | late | `tick` and late confirmations, under its lock |
+//! | extents | `add_stock` and `tick`, under `admin` |
+//! | sequence | confirmations: under the journal's append lock, or a stripe's counter without a journal |
+//!
+//! Lock order: `admin`, then the journal's append lock, then `late`.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
+
+use super::{audience::Registered, audit::Audit, late::LateBook};
+use crate::{
+    core::{
+        Timestamp,
+        allocator::{Allocator, Plan, Rules},
+        permits::Mark,
+    },
+    spec::{Audience, SaleSpec},
+};
+
+/// Whether a sale sells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SaleState {
+    /// It opens later.
+    Scheduled {
+        /// When.
+        opens_at: Timestamp,
+    },
+    /// It sells.
+    Open,
+    /// It is paused; holds may be paid.
+    Paused,
+    /// It makes no holds any more; those already made may be paid.
+    Closed,
+}
+
+/// Consecutive slots of the sale, as tokens number them among all sales of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// The number of its first slot among all sales.
+    pub(crate) base: u32,
+    /// The index of its first slot in the sale.
+    pub(crate) first: u32,
+    /// How many slots it has.
+    pub(crate) length: u32,
+}
+
+/// What operators have changed since the sale was created.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Changes {
+    pub(crate) added: u64,
+    pub(crate) withdrawn: u64,
+    /// Chunks of slots that have an extent.
+    pub(crate) chunks: usize,
+}
+
+/// One sale.
+pub(crate) struct SaleInner {
+    pub(crate) number: u32,
+    pub(crate) name: Arc<str>,
+    pub(crate) spec: SaleSpec,
+    /// Offsets in `allocator` count from here.
+    pub(crate) base: Timestamp,
+    pub(crate) allocator: Allocator,
+    pub(crate) registered: Registered,
+    pub(crate) late: Mutex<LateBook>,
+    pub(crate) admin: Mutex<Changes>,
+    extents: ArcSwap<Vec<Extent>>,
+    /// The number that the next order gets in the journal.
+    sequence: AtomicU64,
+    /// The last order that is on disk.
+    durable: AtomicU64,
+    /// How many orders each stripe has numbered, where there is no journal.
+    unjournaled: Box<[CachePadded<AtomicU64>]>,
+    /// Whether `tick` knows that the sale has holds.
+    active: AtomicBool,
+}
+
+impl SaleInner {
+    /// A sale with its whole stock free.
+    pub(crate) fn new(number: u32, spec: SaleSpec, base: Timestamp, setting: &Setting) -> Self {
+        Self::changed(number, spec, base, Changes { chunks: 1, ..Changes::default() }, None, setting)
+    }
+
+    /// A sale as recovery finds it: with its stock as it was changed, and nothing sold or held yet.
+    pub(crate) fn changed(
+        number: u32,
+        spec: SaleSpec,
+        base: Timestamp,
+        changes: Changes,
+        first_slots: Option<u32>,
+        setting: &Setting,
+    ) -> Self {
+        let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let rules = Rules { cap: spec.cap, largest: spec.largest, hold: millis(spec.hold), grace: millis(spec.grace) };
+        let stock = u64::from(spec.stock) + changes.added - changes.withdrawn;
+        let stock = u32::try_from(stock).expect("no change takes a stock beyond MAX_STOCK or below zero");
+        let scheduled = spec.opens_at.is_some_and(|opens_at| opens_at > base);
+        let Setting { stripes, cap_key: key, journaled } = *setting;
+        let allocator = Allocator::new(rules, stock, Plan { stripes, key, scheduled, journaled, first_slots });
+        allocator.grow(changes.chunks);
+        let counter = || CachePadded::new(AtomicU64::new(0));
+        Self {
+            number,
+            name: spec.name.as_str().into(),
+            late: Mutex::new(LateBook::new(spec.stock)),
+            spec,
+            base,
+            allocator,
+            registered: Registered::new(),
+            admin: Mutex::new(changes),
+            extents: ArcSwap::from_pointee(Vec::new()),
+            sequence: AtomicU64::new(1),
+            durable: AtomicU64::new(0),
+            unjournaled: (0..stripes).map(|_| counter()).collect(),
+            active: AtomicBool::new(false),
+        }
+    }
+
+    /// `instant` as an offset.
+    #[inline]
+    pub(crate) fn offset(&self, instant: Timestamp) -> u64 {
+        instant.as_millis().saturating_sub(self.base.as_millis())
+    }
+
+    /// An offset as an instant.
+    #[inline]
+    pub(crate) fn instant(&self, offset: u64) -> Timestamp {
+        Timestamp::from_millis(self.base.as_millis().saturating_add(offset))
+    }
+
+    /// True for the first one who notes that the sale has holds.
+    #[inline]
+    pub(crate) fn activate(&self) -> bool {
+        // Relaxed: whoever turns it puts the sale into a queue, and the queue publishes it.
+        !self.active.load(Ordering::Relaxed) && !self.active.swap(true, Ordering::Relaxed)
+    }
+
+    pub(crate) fn may_buy(&self, buyer: crate::core::Buyer) -> bool {
+        match self.spec.audience {
+            Audience::Everyone => true,
+            Audience::Registered => self.registered.contains(buyer),
+        }
+    }
+
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
+        self.spec.closes_at.is_some_and(|closes_at| now >= closes_at)
+    }
+
+    /// Whether it sells at `now`.
+    pub(crate) fn state(&self, now: Timestamp) -> SaleState {
+        let gate = self.allocator.gate();
+        match self.spec.opens_at {
+            _ if gate.is_closed() || self.is_over(now) => SaleState::Closed,
+            Some(opens_at) if gate.is_scheduled() && now < opens_at => SaleState::Scheduled { opens_at },
+            _ if gate.is_paused() => SaleState::Paused,
+            _ => SaleState::Open,
+        }
+    }
+
+    /// Opens the sale if its time has come; true for the one who does.
+    pub(crate) fn open_if_due(&self, now: Timestamp) -> bool {
+        let due = self.spec.opens_at.is_none_or(|opens_at| now >= opens_at);
+        due && self.allocator.gate().is_scheduled() && self.allocator.clear(Mark::Scheduled)
+    }
+
+    /// The number of the next order. With a journal, only under its append lock.
+    pub(crate) fn next_sequence(&self, journaled: bool, home: usize) -> u64 {
+        if journaled {
+            // Relaxed: the append lock orders it.
+            return self.sequence.fetch_add(1, Ordering::Relaxed);
+        }
+        let stripes = self.unjournaled.len();
+        let stripe = home % stripes;
+        // Relaxed: a number, given once.
+        let count = self.unjournaled[stripe].fetch_add(1, Ordering::Relaxed);
+        count * stripes as u64 + stripe as u64 + 1
+    }
+
+    /// Recovery: orders up to `last` are in the journal.
+    pub(crate) fn restore_sequence(&self, last: u64) {
+        // Relaxed: recovery has one thread.
+        self.sequence.fetch_max(last + 1, Ordering::Relaxed);
+        self.durable.fetch_max(last, Ordering::Relaxed);
+    }
+
+    /// The order is on disk; called in sequence.
+    pub(crate) fn note_durable(&self, sequence: u64) {
+        // Release: who reads the number with Acquire finds the order settled.
+        self.durable.fetch_max(sequence, Ordering::Release);
+    }
+
+    /// The last order that is on disk.
+    pub(crate) fn durable_sequence(&self) -> u64 {
+        // Acquire: pairs with the Release of `note_durable`.
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Names consecutive slots; under `admin`, after the journal has them.
+    pub(crate) fn add_extent(&self, extent: Extent) {
+        let mut extents = Vec::clone(&self.extents.load());
+        extents.push(extent);
+        self.extents.store(Arc::new(extents));
+    }
+
+    /// The slot's number among all sales.
+    pub(crate) fn global(&self, slot: u32) -> u32 {
+        let extents = self.extents.load();
+        let extent = extents.iter().find(|extent| slot - extent.first < extent.length && slot >= extent.first);
+        extent.map(|extent| extent.base + (slot - extent.first)).expect("a slot is named before it is used")
+    }
+
+    /// The slot of this sale with that number, if it is one.
+    pub(crate) fn local(&self, global: u32) -> Option<u32> {
+        let extents = self.extents.load();
+        let extent = extents.iter().find(|extent| global >= extent.base && global - extent.base < extent.length);
+        extent.map(|extent| extent.first + (global - extent.base))
+    }
+
+    /// The audit, counted now.
+    pub(crate) fn audit(&self) -> Audit {
+        let Changes { added, withdrawn, .. } = *self.admin.lock();
+        let count = self.allocator.count();
+        let mut audit = Audit::new(&self.name, u64::from(self.spec.stock), added, withdrawn, count);
+        self.allocator.sold_slots(|share, sequence| {
+            audit.orders += 1;
+            audit.digest.add(sequence, share.buyer, share.quantity);
+        });
+        audit
+    }
+}
+
+impl fmt::Debug for SaleInner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sale").field("name", &self.name).field("allocator", &self.allocator).finish_non_exhaustive()
+    }
+}
+
+/// What every sale of an engine is made with.
+#[derive(Clone, Copy)]
+pub(crate) struct Setting {
+    pub(crate) stripes: usize,
+    pub(crate) cap_key: [u8; 16],
+    pub(crate) journaled: bool,
+}

@@ -1,0 +1,66 @@
+//! Black-box proofs of the engine on a manual clock, in memory and on a journal.
+
+mod answers;
+mod journaled;
+mod live;
+
+use std::{sync::Arc, time::Duration};
+
+use super::*;
+use crate::{Confirmation, ManualClock, PaymentId, Rejection, SaleSpec, Token};
+
+const START: Timestamp = Timestamp::from_millis(1_775_008_800_000);
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// An engine and the clock that moves it.
+struct World {
+    engine: Engine,
+    clock: Arc<ManualClock>,
+}
+
+impl World {
+    fn in_memory() -> Self {
+        let clock = Arc::new(ManualClock::starting_at(START));
+        Self { engine: Engine::options().clock(clock.clone()).in_memory(), clock }
+    }
+
+    fn open(dir: &Path) -> Self {
+        let clock = Arc::new(ManualClock::starting_at(START));
+        Self { engine: Engine::options().clock(clock.clone()).open(dir).unwrap(), clock }
+    }
+
+    fn open_at(dir: &Path, now: Timestamp) -> Self {
+        let clock = Arc::new(ManualClock::starting_at(now));
+        Self { engine: Engine::options().clock(clock.clone()).open(dir).unwrap(), clock }
+    }
+
+    fn sale(&self, spec: SaleSpec) -> Sale {
+        self.engine.create(spec).unwrap()
+    }
+
+    /// Moves the clock and lets time act.
+    fn pass(&self, span: Duration) -> Ticked {
+        self.clock.advance(span);
+        self.engine.tick(self.engine.now())
+    }
+}
+
+/// Confirms and waits.
+fn pay(sale: &Sale, token: &Token) -> Confirmation {
+    sale.confirm(token, PaymentId::from(1)).unwrap().wait().unwrap()
+}
+
+fn hold(sale: &Sale, buyer: u64) -> Token {
+    sale.reserve(buyer, 1).unwrap().token()
+}
+
+fn books(stock: u32) -> SaleSpec {
+    SaleSpec::new("books", stock).hold_for(seconds(60)).grace(seconds(2))
+}

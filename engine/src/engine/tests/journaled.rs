@@ -1,0 +1,299 @@
+//! What comes back after a crash, and what the journal, the reader and the feed say of it.
+
+use std::future::Future;
+
+use super::*;
+use crate::{CancelError, ConfirmError, Durability, Ended, JournalReader, TokenError};
+
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("sales.journal");
+    (parent, dir)
+}
+
+/// The folder as a killed process would leave it: what was written, without a goodbye.
+fn copy(dir: &Path) -> (tempfile::TempDir, PathBuf) {
+    let (parent, to) = folder();
+    std::fs::create_dir(&to).unwrap();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+    (parent, to)
+}
+
+#[test]
+fn acknowledged_sales_and_journaled_holds_come_back_with_their_tokens() {
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let sale = world.sale(books(5).cap(2));
+    let (sold, held, cancelled) = (hold(&sale, 1), hold(&sale, 2), hold(&sale, 3));
+    sale.cancel(&cancelled).unwrap();
+    let Confirmation::Confirmed(receipt) = pay(&sale, &sold) else { panic!("in time") };
+    world.engine.sync().unwrap();
+    let before = sale.audit();
+
+    let (_copied, dir) = copy(&dir);
+    let world = World::open_at(&dir, START.plus(seconds(30)));
+    let sale = world.engine.sale("books").unwrap();
+    assert_eq!(sale.audit(), before);
+    assert_eq!(pay(&sale, &sold), Confirmation::AlreadyConfirmed(receipt));
+    assert_eq!(sale.cancel(&cancelled).unwrap_err(), CancelError::Ended(Ended::Cancelled));
+    assert!(sale.reserve(1, 1).is_ok() && sale.reserve(1, 1).is_err(), "what was bought counts against the cap");
+    assert_eq!(world.pass(millis(31_999)).expired, 0, "the deadline is the one from before");
+    assert!(matches!(pay(&sale, &held), Confirmation::Confirmed(receipt) if receipt.sequence == 2));
+}
+
+#[test]
+fn a_deadline_goes_on_across_a_restart_and_a_clock_that_was_set_back() {
+    for reopened_at in [START.plus(seconds(40)), START.plus(seconds(10)), Timestamp::from_millis(7)] {
+        let (_parent, dir) = folder();
+        {
+            let world = World::open(&dir);
+            let sale = world.sale(books(1));
+            world.clock.advance(seconds(20));
+            let _token = hold(&sale, 1);
+            world.pass(seconds(10));
+            pay(&world.sale(SaleSpec::new("other", 1)), &hold(&world.engine.sale("other").unwrap(), 1));
+        }
+        let world = World::open_at(&dir, reopened_at);
+        let sale = world.engine.sale("books").unwrap();
+        let now = reopened_at.max(START.plus(seconds(30)));
+        assert_eq!(world.engine.now(), now);
+        let left = START.plus(seconds(82)).since(now);
+        assert_eq!(world.pass(left - millis(1)).expired, 0);
+        assert_eq!(world.pass(millis(1)).expired, 1);
+        assert!(sale.reserve(2, 1).is_ok());
+    }
+}
+
+#[test]
+fn a_hold_that_the_journal_lost_is_forgotten_and_touches_nothing() {
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let sale = world.sale(books(1));
+    let lost = hold(&sale, 1);
+    let (_copied, dir) = copy(&dir);
+    let world = World::open(&dir);
+    let sale = world.engine.sale("books").unwrap();
+    let living = hold(&sale, 2);
+    assert_eq!(pay(&sale, &lost), Confirmation::HoldForgotten);
+    assert_eq!(sale.cancel(&lost).unwrap_err(), CancelError::Ended(Ended::LongAgo));
+    assert!(matches!(pay(&sale, &living), Confirmation::Confirmed(receipt) if receipt.buyer == Buyer::from(2)));
+}
+
+#[test]
+fn late_decisions_stand_after_a_restart() {
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let sale = world.sale(books(2));
+    let (late, refused, unpaid) = (hold(&sale, 1), hold(&sale, 2), world.sale(SaleSpec::new("b", 1)));
+    let unpaid_token = hold(&unpaid, 9);
+    world.engine.tick(world.engine.now());
+    world.pass(seconds(902));
+    let taken = hold(&sale, 3);
+    let Confirmation::PaidLate(receipt) = pay(&sale, &late) else { panic!("one unit was free") };
+    assert_eq!(pay(&sale, &refused), Confirmation::PaidLateSoldOut);
+    sale.cancel(&taken).unwrap();
+    world.engine.sync().unwrap();
+    let (_copied, dir) = copy(&dir);
+    let world = World::open_at(&dir, START.plus(seconds(905)));
+    let sale = world.engine.sale("books").unwrap();
+    assert_eq!(pay(&sale, &late), Confirmation::AlreadyConfirmed(receipt));
+    assert_eq!(pay(&sale, &refused), Confirmation::PaidLateSoldOut);
+    let unpaid = world.engine.sale("b").unwrap();
+    assert!(matches!(pay(&unpaid, &unpaid_token), Confirmation::PaidLate(_)));
+}
+
+#[test]
+fn changes_of_operators_come_back() {
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let sale = world.sale(books(10).audience(crate::Audience::Registered));
+    sale.register(&(0..500).map(Buyer::from).collect::<Vec<_>>()).unwrap();
+    sale.add_stock(300).unwrap();
+    let tokens: Vec<Token> = (0..200).map(|buyer| hold(&sale, buyer)).collect();
+    assert_eq!(sale.withdraw(50).unwrap(), 50);
+    sale.pause().unwrap();
+    world.sale(SaleSpec::new("closed", 3)).close().unwrap();
+    world.engine.clone().close().unwrap();
+    let before = world.engine.audit();
+    assert!(matches!(sale.confirm(&tokens[0], 1), Err(ConfirmError::Stopped(JournalError::Closed))));
+    drop((sale, world));
+    let world = World::open(&dir);
+    assert_eq!(world.engine.audit(), before);
+    let sale = world.engine.sale("books").unwrap();
+    assert_eq!((sale.state(), world.engine.sale("closed").unwrap().state()), (SaleState::Paused, SaleState::Closed));
+    for token in &tokens {
+        assert!(matches!(pay(&sale, token), Confirmation::Confirmed(_)));
+    }
+    sale.resume().unwrap();
+    assert_eq!(sale.reserve(501, 1).unwrap_err(), Rejection::NotEligible);
+    let _rest: Vec<Token> = (200..260).map(|buyer| hold(&sale, buyer)).collect();
+    assert!(matches!(sale.reserve(300, 1).unwrap_err(), Rejection::AllHeld { on_hold: 60, .. }));
+}
+
+#[test]
+fn memory_journal_and_reader_tell_the_same_digest() {
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let sale = world.sale(books(1_000).cap(3).largest(3));
+    for buyer in 0..300 {
+        let quantity = u32::try_from(buyer % 3 + 1).unwrap();
+        pay(&sale, &sale.reserve(buyer, quantity).unwrap().token());
+    }
+    let audit = sale.audit();
+    assert_eq!((audit.orders, audit.sold, audit.holds()), (300, 600, true));
+    let mut digest = Digest::default();
+    for (number, order) in (1..).zip(JournalReader::open(&dir).unwrap()) {
+        let (name, order) = order.unwrap();
+        assert_eq!((name.as_str(), order.sequence), ("books", number));
+        digest.add(order.sequence, order.buyer, order.quantity);
+        let token: Token = order.order.parse().unwrap();
+        assert!(matches!(pay(&sale, &token), Confirmation::AlreadyConfirmed(receipt) if receipt.sequence == number));
+    }
+    assert_eq!(digest, audit.digest);
+    drop((sale, world));
+    assert_eq!(World::open(&dir).engine.sale("books").unwrap().audit(), audit);
+}
+
+#[test]
+fn the_feed_gives_every_order_once_from_any_place() {
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let sales = ["a", "b"].map(|name| world.sale(SaleSpec::new(name, 3_000)));
+    let source = world.engine.source().unwrap().unwrap();
+    let mut pending = Vec::new();
+    for buyer in 0..3_000 {
+        for sale in &sales {
+            pending.push(sale.confirm(&hold(sale, buyer), buyer).unwrap());
+        }
+        if buyer % 100 == 99 {
+            pending.drain(..).for_each(|pending| assert!(pending.wait().is_ok()));
+        }
+    }
+    for head in source.sales() {
+        assert_eq!(head.last, 3_000);
+    }
+    for (sale, after, limit) in [("a", 0, 10_000), ("b", 2_990, 100), ("b", 0, 7), ("a", 1_234, 600), ("b", 3_000, 5)] {
+        let mut orders = Vec::new();
+        source.read(sale, after, limit, &mut orders).unwrap();
+        let sequences: Vec<u64> = orders.iter().map(|order| order.sequence).collect();
+        let expected: Vec<u64> = (after + 1..=3_000).take(limit).collect();
+        assert!(!sequences.is_empty() || expected.is_empty());
+        assert_eq!(sequences, expected[..sequences.len()], "{sale} after {after}");
+    }
+}
+
+#[test]
+fn only_what_is_durable_is_fed_and_buffered_confirmations_answer_at_once() {
+    let (_parent, dir) = folder();
+    let clock = Arc::new(ManualClock::starting_at(START));
+    let engine = Engine::options().clock(clock).durability(Durability::Buffered).open(&dir).unwrap();
+    let sale = engine.create(books(5)).unwrap();
+    let source = engine.source().unwrap().unwrap();
+    let token = hold(&sale, 1);
+    let pending = sale.confirm(&token, 1).unwrap();
+    assert!(pending.is_done());
+    let Confirmation::Confirmed(receipt) = pending.wait().unwrap() else { panic!("in time") };
+    assert_eq!((source.sales()[0].last, sale.audit().sold), (0, 0));
+    assert_eq!(pay(&sale, &token), Confirmation::AlreadyConfirmed(receipt), "waits for the first one");
+    assert_eq!((source.sales()[0].last, sale.audit().sold), (1, 1));
+}
+
+#[test]
+fn a_confirmation_that_waits_for_the_disk_neither_expires_nor_is_cancelled() {
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let sale = world.sale(books(1));
+    let token = hold(&sale, 1);
+    let pending = sale.confirm(&token, 1).unwrap();
+    assert!(!pending.is_done());
+    assert_eq!(sale.cancel(&token).unwrap_err(), CancelError::Ended(Ended::BeingConfirmed));
+    world.clock.advance(seconds(100));
+    assert_eq!(sale.inner.allocator.count().held, 1);
+    assert_eq!(world.engine.tick(world.engine.now()).expired, 0);
+    assert!(matches!(pending.wait().unwrap(), Confirmation::Confirmed(_)));
+}
+
+#[test]
+fn a_confirmation_can_be_awaited_with_and_without_a_driver() {
+    struct Unpark(thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let block_on = |pending: Pending| {
+        let mut pending = std::pin::pin!(pending);
+        let waker = Arc::new(Unpark(thread::current())).into();
+        let mut context = std::task::Context::from_waker(&waker);
+        loop {
+            if let std::task::Poll::Ready(answer) = pending.as_mut().poll(&mut context) {
+                return answer;
+            }
+            thread::park();
+        }
+    };
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let sale = world.sale(books(2));
+    let alone = sale.confirm(&hold(&sale, 1), 1).unwrap();
+    assert!(matches!(block_on(alone), Ok(Confirmation::Confirmed(_))));
+    let _driver = world.engine.drive();
+    let driven = sale.confirm(&hold(&sale, 2), 2).unwrap();
+    assert!(matches!(block_on(driven), Ok(Confirmation::Confirmed(_))));
+}
+
+#[test]
+fn a_second_engine_on_the_same_folder_is_refused() {
+    let (_parent, dir) = folder();
+    let _first = World::open(&dir);
+    assert!(matches!(Engine::open(&dir), Err(OpenError::InUse { .. })));
+}
+
+#[test]
+fn two_copies_of_a_journal_make_different_tokens() {
+    let (_parent, dir) = folder();
+    World::open(&dir).sale(books(5));
+    let (_copied, other) = copy(&dir);
+    let (one, two) = (World::open(&dir), World::open(&other));
+    let tokens = [&one, &two].map(|world| hold(&world.engine.sale("books").unwrap(), 1));
+    assert_ne!(tokens[0], tokens[1]);
+    let refusal = one.engine.sale("books").unwrap().cancel(&tokens[1]);
+    assert_eq!(refusal.unwrap_err(), CancelError::Token(TokenError::Forged));
+}
+
+#[test]
+fn concurrent_buyers_and_payers_sell_exactly_the_stock() {
+    let (_parent, dir) = folder();
+    let engine = Engine::open(&dir).unwrap();
+    let sale = engine.create(books(2_000).hold_for(seconds(600))).unwrap();
+    let driver = engine.drive();
+    let confirmed: usize = thread::scope(|scope| {
+        let buyers = (0..4_u64).map(|number| {
+            let sale = &sale;
+            scope.spawn(move || {
+                let mut pending = Vec::new();
+                for turn in 0..2_000 {
+                    // Every buyer asks from two threads: the cap must hold.
+                    if let Ok(hold) = sale.reserve((number / 2) * 2_000 + turn, 1) {
+                        pending.push(hold.confirm(turn).unwrap());
+                    }
+                }
+                let sold = |pending: Pending| matches!(pending.wait(), Ok(Confirmation::Confirmed(_)));
+                pending.into_iter().map(sold).filter(|sold| *sold).count()
+            })
+        });
+        let buyers: Vec<_> = buyers.collect();
+        buyers.into_iter().map(|buyer| buyer.join().unwrap()).sum()
+    });
+    drop(driver);
+    assert_eq!(confirmed, 2_000);
+    let audit = sale.audit();
+    assert_eq!((audit.sold, audit.held, audit.free), (2_000, 0, 0));
+    drop((sale, engine));
+    let orders: Vec<_> = JournalReader::open(&dir).unwrap().map(|order| order.unwrap().1.buyer).collect();
+    let distinct: std::collections::HashSet<_> = orders.iter().collect();
+    assert_eq!((orders.len(), distinct.len()), (2_000, 2_000));
+}

@@ -1,0 +1,169 @@
+//! The tick: what time does to sales, and what the journal must learn of it.
+
+use std::sync::Arc;
+
+use super::{
+    events::EventKind,
+    inner::{EngineInner, home},
+    late::Late,
+    state::SaleInner,
+};
+use crate::{
+    core::{
+        End, Timestamp,
+        allocator::{HoldId, Share},
+        slots::{Snapshot, State},
+    },
+    journal::{HeldRecord, Record},
+};
+
+/// Slots written in one append: others may append in between.
+const TOGETHER: u32 = 8_192;
+
+/// What a tick did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Ticked {
+    /// Holds that expired.
+    pub expired: u64,
+    /// Sales that opened.
+    pub opened: u64,
+}
+
+impl EngineInner {
+    /// Opens what is to open, ends what is overdue, and writes down what has changed. A second caller at the same
+    /// time finds it done.
+    pub(crate) fn tick(&self, now: Timestamp) -> Ticked {
+        let mut ticked = Ticked::default();
+        let Some(mut active) = self.active.try_lock() else { return ticked };
+        self.clock.resync();
+        ticked.opened = self.open_due(now);
+        active.extend(std::iter::from_fn(|| self.activated.pop()));
+        for sale in active.iter() {
+            ticked.expired += self.expire(sale, now);
+            self.write_changes(sale, now);
+            if let Some(chunks) = sale.allocator.wants_chunks() {
+                // If it fails the sale has fewer spare slots than it would like; the next tick tries again.
+                let _grown = self.grow(sale, &mut sale.admin.lock(), chunks);
+            }
+        }
+        self.commit();
+        ticked
+    }
+
+    /// Writes down what has changed in every sale.
+    pub(crate) fn write_all_changes(&self) {
+        let mut active = self.active.lock();
+        active.extend(std::iter::from_fn(|| self.activated.pop()));
+        let now = self.now();
+        active.iter().for_each(|sale| self.write_changes(sale, now));
+    }
+
+    /// Writes what is pending to the disk. Failures reach those who wait.
+    pub(crate) fn commit(&self) {
+        if let Some(journal) = &self.journal {
+            let _known_to_who_waits = journal.commit(journal.appended());
+        }
+    }
+
+    fn open_due(&self, now: Timestamp) -> u64 {
+        if self.catalogue.read().agenda.first().is_none_or(|(opens_at, _)| *opens_at > now) {
+            return 0;
+        }
+        let due: Vec<Arc<SaleInner>> = {
+            let mut catalogue = self.catalogue.write();
+            let later = catalogue.agenda.split_off(&(now.plus(std::time::Duration::from_millis(1)), 0));
+            let due = std::mem::replace(&mut catalogue.agenda, later);
+            due.iter().map(|(_, number)| Arc::clone(&catalogue.sales[*number as usize])).collect()
+        };
+        let opened = due.iter().filter(|sale| sale.open_if_due(now));
+        opened.map(|sale| self.publish(sale, EventKind::Opened)).count() as u64
+    }
+
+    /// Ends the sale's overdue holds.
+    fn expire(&self, sale: &SaleInner, now: Timestamp) -> u64 {
+        let offset = sale.offset(now);
+        if sale.allocator.next_due().saturating_add(sale.allocator.rules().grace) > offset {
+            return 0;
+        }
+        let mut expired: Vec<(HoldId, Share)> = Vec::new();
+        let restocked = {
+            // A late payment that finds its hold expired must find it in the book, too: it waits for this lock.
+            let mut book = sale.late.lock();
+            sale.allocator.expire(offset, home(), |id, share| {
+                book.set(id, Late::Expired(share));
+                expired.push((id, share));
+            })
+        };
+        for part in expired.chunks(TOGETHER as usize) {
+            self.write_expired(sale, part, now);
+        }
+        if !self.hub.is_silent() {
+            for (_, share) in &expired {
+                self.publish(sale, EventKind::Expired { buyer: share.buyer, quantity: share.quantity });
+            }
+            if restocked {
+                self.publish(sale, EventKind::Restocked);
+            }
+        }
+        expired.len() as u64
+    }
+
+    /// Ends are written one by one, although the slots tell them too: a slot may be held again by the next look.
+    fn write_expired(&self, sale: &SaleInner, expired: &[(HoldId, Share)], at: Timestamp) {
+        let Some(journal) = &self.journal else { return };
+        // If the journal has stopped nobody can be confirmed any more, and who tries is told so.
+        let _stopped = journal.append(|batch| {
+            for (id, _) in expired {
+                let (slot, generation) = (id.slot, id.generation);
+                batch.push(&Record::Ended { sale: sale.number, slot, generation, end: End::Expired, at });
+            }
+        });
+    }
+
+    /// Writes down the slots that have changed.
+    fn write_changes(&self, sale: &SaleInner, at: Timestamp) {
+        let Some(journal) = &self.journal else { return };
+        if !sale.allocator.has_changes() {
+            return;
+        }
+        let mut from = Some(0);
+        while let Some(start) = from {
+            let appended = journal.append(|batch| {
+                sale.allocator.drain_changes(start, TOGETHER, |slot, snapshot, key_epoch, share| {
+                    if let Some(record) = change_record(sale, slot, snapshot, key_epoch, share, at) {
+                        batch.push(&record);
+                    }
+                })
+            });
+            // If the journal has stopped: as in `write_expired`.
+            from = appended.ok().and_then(|(next, _)| next);
+        }
+    }
+}
+
+/// What the journal must know of a slot; confirmations write themselves.
+fn change_record(
+    sale: &SaleInner,
+    slot: u32,
+    snapshot: Snapshot,
+    key_epoch: u16,
+    share: Share,
+    at: Timestamp,
+) -> Option<Record> {
+    let (number, generation) = (sale.number, snapshot.generation());
+    match snapshot.state() {
+        State::Held { due } => Some(Record::Held(HeldRecord {
+            sale: number,
+            slot,
+            generation,
+            key_epoch,
+            buyer: share.buyer,
+            quantity: share.quantity,
+            deadline: sale.instant(due),
+        })),
+        State::Free(Some(end)) => Some(Record::Ended { sale: number, slot, generation: generation - 1, end, at }),
+        State::Retired => Some(Record::Ended { sale: number, slot, generation, end: End::Cancelled, at }),
+        State::Free(None) | State::Confirming | State::Sold { .. } => None,
+    }
+}

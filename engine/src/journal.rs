@@ -1,0 +1,47 @@
+//! The journal: the local log in which every confirmed sale survives.
+//!
+//! ```text
+//! folder/  LOCK               held by the one process that writes
+//!          secret             32 random bytes, from which keys are made
+//!          00000001.journal   a header block, then frames, then zeros
+//!          00000002.journal
+//! ```
+//!
+//! Holds true: what was acknowledged is found again, in order and once, after kill -9, power loss and torn writes
+//! (guarantee G4). A failed write or sync is final: what it carried has an unknown outcome until the journal is
+//! opened again, and nothing is tried a second time or taken back. Bytes that were durable and are no longer there
+//! are an error that says where, never a shorter history.
+//!
+//! It owns no thread. Whoever first waits for a position writes for everybody who waits.
+//!
+//! Deliberately absent: deletion of old segments. The journal is what Redis is filled from again when a failover
+//! lost acknowledged writes.
+
+mod commit;
+mod disk;
+mod error;
+mod frame;
+mod record;
+mod recovery;
+mod secret;
+mod segment;
+#[cfg(test)]
+mod sim_disk;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use commit::{Batch, Journal, JournalOptions, Settle};
+pub(crate) use disk::FsDisk;
+pub(crate) use record::{Change, ConfirmedRecord, HeldRecord, Record};
+pub(crate) use secret::read_secret;
+#[cfg(test)]
+pub(crate) use sim_disk::SimDisk;
+pub(crate) use tail::{Position, Tail};
+
+pub use commit::JournalStats;
+pub use error::{JournalError, OpenError};
+
+/// A position in the journal: the number of the last record before it. Records count from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct Lsn(pub(crate) u64);

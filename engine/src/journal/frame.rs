@@ -1,0 +1,426 @@
+//! Frames: one group commit is one frame, one write and one sync.
+//!
+//! A frame, padded with zeros to 8 bytes, all integers little-endian:
+//!
+//! ```text
+//! magic u32 | payload length u32 | crc32 u32 | records u32 | first record number u64 | epoch u32 | zero u32
+//! payload: (length u32 | record)*
+//! ```
+//!
+//! Holds true: a frame is whole or it is nothing. Its one checksum covers every byte of it, its padding included,
+//! and binds it to its place (segment and offset) and to the journal's salt, which only the folder knows: bytes
+//! that a customer chose (a payment id, an account number) never pass for a frame, wherever a torn write leaves
+//! them.
+//!
+//! Why one checksum a frame and not one a record: a disk may write the sectors of one commit in any order. After a
+//! power loss a batch of checksummed records can then be valid, torn, valid again: a harmless torn tail looks like
+//! rot in the middle, or rot like a torn tail. A frame is acknowledged as a whole, so it is judged as a whole; and
+//! since the next frame is written only after the sync of the last came back, at most one frame, the last, can be
+//! torn. Hence the rule of recovery: no valid frame here, and a valid one anywhere later = rot, refuse; no valid
+//! frame here and none later = the torn tail of a commit that nobody was told of, or nothing at all.
+//!
+//! The limits. Rot in the very last frame can't be told from a torn write, and is taken for one. A frame may begin
+//! in the sector in which the last one ended, so a sector must be written whole or not at all, as disks promise: a
+//! device that tears within a sector can damage the frame before, which was acknowledged.
+//!
+//! A batch beyond the payload limit becomes several frames, and each is synced before the next is written. One sync
+//! for all of them would let the second be whole while the first is torn, which is what rot looks like.
+
+use crc32fast::Hasher;
+
+use super::record::{DecodeError, Record};
+
+/// The bytes before the payload.
+pub(crate) const FRAME_HEADER: usize = 32;
+/// The largest payload of a frame, in bytes.
+pub(crate) const MAX_PAYLOAD: usize = 8 << 20;
+/// Frames start at multiples of this many bytes.
+pub(crate) const ALIGNMENT: usize = 8;
+/// Not printable, so that no text that a customer chose holds it.
+pub(crate) const MAGIC: [u8; 4] = [0xf5, 0x5e, 0x11, 0x07];
+
+const LENGTH_AT: usize = 4;
+const CRC_AT: usize = 8;
+const RECORDS_AT: usize = 12;
+const FIRST_AT: usize = 16;
+const EPOCH_AT: usize = 24;
+const ZERO_AT: usize = 28;
+/// The smallest record is a kind without fields.
+const SMALLEST_ENTRY: usize = 5;
+
+/// The length with its padding.
+const fn padded(length: usize) -> usize {
+    length.next_multiple_of(ALIGNMENT)
+}
+
+/// Where a frame stands; its checksum holds nowhere else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) salt: u64,
+    pub(crate) segment: u32,
+    pub(crate) offset: u64,
+}
+
+/// What a frame says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FrameHeader {
+    pub(crate) payload: usize,
+    pub(crate) records: u32,
+    pub(crate) first: u64,
+    pub(crate) epoch: u32,
+    crc: u32,
+}
+
+impl FrameHeader {
+    /// The header that `bytes` may be; its checksum is still to be checked.
+    pub(crate) fn parse(bytes: &[u8; FRAME_HEADER]) -> Option<Self> {
+        if bytes[..LENGTH_AT] != MAGIC || word(bytes, ZERO_AT) != 0 {
+            return None;
+        }
+        let first = u64::from(word(bytes, FIRST_AT)) | u64::from(word(bytes, FIRST_AT + 4)) << 32;
+        let records = word(bytes, RECORDS_AT);
+        let payload = usize::try_from(word(bytes, LENGTH_AT)).ok()?;
+        let fewest = usize::try_from(records).ok()?.checked_mul(SMALLEST_ENTRY)?;
+        if records == 0 || first == 0 || payload > MAX_PAYLOAD || payload < fewest {
+            return None;
+        }
+        Some(Self { payload, records, first, epoch: word(bytes, EPOCH_AT), crc: word(bytes, CRC_AT) })
+    }
+
+    /// The frame's length in bytes, header and padding included.
+    pub(crate) const fn frame_length(&self) -> usize {
+        padded(FRAME_HEADER + self.payload)
+    }
+
+    /// The number of the frame's last record.
+    pub(crate) const fn last(&self) -> u64 {
+        self.first.saturating_add(self.records as u64 - 1)
+    }
+
+    /// Whether `frame`, the whole frame that starts with this header, is what was written at `place`.
+    pub(crate) fn holds(&self, frame: &[u8], place: Place) -> bool {
+        frame.len() == self.frame_length() && checksum(frame, place) == self.crc
+    }
+}
+
+fn word(bytes: &[u8; FRAME_HEADER], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+/// The checksum of `frame` at `place`, its own field left out.
+fn checksum(frame: &[u8], place: Place) -> u32 {
+    let mut hasher = Hasher::new();
+    hasher.update(&place.salt.to_le_bytes());
+    hasher.update(&place.segment.to_le_bytes());
+    hasher.update(&place.offset.to_le_bytes());
+    hasher.update(&frame[..CRC_AT]);
+    hasher.update(&frame[RECORDS_AT..]);
+    hasher.finalize()
+}
+
+/// Fills in the header of `frame`, whose payload and padding are there.
+pub(crate) fn seal(frame: &mut [u8], part: Part, first: u64, epoch: u32, place: Place) {
+    let length = u32::try_from(part.payload).expect("a payload has at most 8 MiB");
+    frame[..LENGTH_AT].copy_from_slice(&MAGIC);
+    frame[LENGTH_AT..CRC_AT].copy_from_slice(&length.to_le_bytes());
+    frame[RECORDS_AT..FIRST_AT].copy_from_slice(&part.records.to_le_bytes());
+    frame[FIRST_AT..EPOCH_AT].copy_from_slice(&first.to_le_bytes());
+    frame[EPOCH_AT..ZERO_AT].copy_from_slice(&epoch.to_le_bytes());
+    frame[ZERO_AT..FRAME_HEADER].fill(0);
+    let crc = checksum(frame, place);
+    frame[CRC_AT..RECORDS_AT].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Reads the records of a frame whose checksum held.
+pub(crate) fn records(payload: &[u8]) -> impl Iterator<Item = Result<Record, DecodeError>> + '_ {
+    let mut rest = payload;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let record = split_entry(rest).and_then(|(entry, others)| {
+            rest = others;
+            Record::decode(entry)
+        });
+        if record.is_err() {
+            rest = &[];
+        }
+        Some(record)
+    })
+}
+
+fn split_entry(payload: &[u8]) -> Result<(&[u8], &[u8]), DecodeError> {
+    let (length, rest) = payload.split_first_chunk().ok_or(DecodeError::Truncated)?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| DecodeError::Truncated)?;
+    rest.split_at_checked(length).ok_or(DecodeError::Truncated)
+}
+
+/// One frame within a [`FrameBuffer`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part {
+    start: usize,
+    pub(crate) payload: usize,
+    pub(crate) records: u32,
+}
+
+impl Part {
+    const fn end(&self) -> usize {
+        padded(self.start + FRAME_HEADER + self.payload)
+    }
+}
+
+/// Frames in the making: payloads where they will be written from, with room for the headers.
+///
+/// The records of one append stay in one frame, and so are recovered together or not at all, unless they alone
+/// exceed a frame.
+#[derive(Debug)]
+pub(crate) struct FrameBuffer {
+    bytes: Vec<u8>,
+    closed: Vec<Part>,
+    limit: usize,
+    open_at: usize,
+    open_records: u32,
+    append_at: usize,
+    append_records: u32,
+}
+
+/// A state of a [`FrameBuffer`] to go back to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    bytes: usize,
+    closed: usize,
+    open_at: usize,
+    open_records: u32,
+}
+
+impl FrameBuffer {
+    /// An empty buffer whose frames have at most `limit` bytes of payload.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            closed: Vec::new(),
+            limit: limit.min(MAX_PAYLOAD),
+            open_at: 0,
+            open_records: 0,
+            append_at: 0,
+            append_records: 0,
+        }
+    }
+
+    /// The bytes so far.
+    #[cfg(test)]
+    pub(crate) fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The bytes that will be written, the last frame's padding included.
+    pub(crate) fn frame_bytes(&self) -> u64 {
+        padded(self.bytes.len()) as u64
+    }
+
+    /// Starts an append.
+    pub(crate) fn begin(&mut self) -> Mark {
+        self.append_at = self.bytes.len();
+        self.append_records = self.open_records;
+        Mark {
+            bytes: self.bytes.len(),
+            closed: self.closed.len(),
+            open_at: self.open_at,
+            open_records: self.open_records,
+        }
+    }
+
+    /// Takes back all that was pushed since `mark`.
+    pub(crate) fn roll_back(&mut self, mark: Mark) {
+        self.bytes.truncate(mark.bytes);
+        self.closed.truncate(mark.closed);
+        self.open_at = mark.open_at;
+        self.open_records = mark.open_records;
+    }
+
+    /// Adds one record, which `encode` appends.
+    pub(crate) fn push(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        if self.open_records == 0 {
+            self.bytes.resize(self.open_at + FRAME_HEADER, 0);
+            self.append_at = self.bytes.len();
+        }
+        let entry = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 4]);
+        encode(&mut self.bytes);
+        let length = self.bytes.len() - entry - 4;
+        assert!(length + 4 <= MAX_PAYLOAD, "one record fits one frame");
+        let length = u32::try_from(length).expect("checked: at most 8 MiB");
+        self.bytes[entry..entry + 4].copy_from_slice(&length.to_le_bytes());
+        self.split_if_full(entry);
+        self.open_records += 1;
+    }
+
+    /// Keeps the open frame, which now ends with the entry at `entry`, within the limit.
+    fn split_if_full(&mut self, entry: usize) {
+        if !self.overfull() {
+            return;
+        }
+        let mut entry = entry;
+        if self.append_records > 0 {
+            // Appends before this one share the frame: they stay, this one moves to the next, whole.
+            let moved = self.open_records - self.append_records;
+            let start = self.append_at;
+            self.cut(start, self.append_records);
+            entry = entry - start + self.append_at;
+            self.open_records = moved;
+        }
+        if self.overfull() && self.open_records > 0 {
+            self.cut(entry, self.open_records);
+        }
+    }
+
+    fn overfull(&self) -> bool {
+        self.bytes.len() - self.open_at - FRAME_HEADER > self.limit
+    }
+
+    /// Closes the open frame with `records` records at `at`; what follows goes to a new one.
+    fn cut(&mut self, at: usize, records: u32) {
+        let moved = self.bytes.split_off(at);
+        self.close(records);
+        self.bytes.resize(self.open_at + FRAME_HEADER, 0);
+        self.append_at = self.bytes.len();
+        self.bytes.extend_from_slice(&moved);
+    }
+
+    fn close(&mut self, records: u32) {
+        let part = Part { start: self.open_at, payload: self.bytes.len() - self.open_at - FRAME_HEADER, records };
+        self.bytes.resize(part.end(), 0);
+        self.closed.push(part);
+        self.open_at = part.end();
+        self.open_records = 0;
+        self.append_records = 0;
+    }
+
+    /// Closes the last frame and hands out all of them, in order, to be sealed and written.
+    ///
+    /// # Errors
+    /// The first that `write` returns; later frames are not handed out.
+    pub(crate) fn write<E>(&mut self, mut write: impl FnMut(&mut [u8], Part) -> Result<(), E>) -> Result<(), E> {
+        if self.open_records > 0 {
+            self.close(self.open_records);
+        }
+        for part in &self.closed {
+            write(&mut self.bytes[part.start..part.end()], *part)?;
+        }
+        Ok(())
+    }
+
+    /// Empties the buffer; memory beyond `keep` bytes goes back.
+    pub(crate) fn clear(&mut self, keep: usize) {
+        self.bytes.clear();
+        self.bytes.shrink_to(keep);
+        self.closed.clear();
+        self.open_at = 0;
+        self.open_records = 0;
+        self.append_records = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Timestamp;
+
+    const PLACE: Place = Place { salt: 0x5eed, segment: 3, offset: 4_096 };
+
+    fn opened(epoch: u32) -> Record {
+        Record::Opened { epoch, incarnation: 7, at: Timestamp::MIN }
+    }
+
+    fn frames(buffer: &mut FrameBuffer) -> Vec<(Vec<u8>, Part)> {
+        let mut frames = Vec::new();
+        let written: Result<(), ()> = buffer.write(|frame, part| {
+            frames.push((frame.to_vec(), part));
+            Ok(())
+        });
+        written.unwrap();
+        frames
+    }
+
+    fn sealed() -> Vec<u8> {
+        let mut buffer = FrameBuffer::new(MAX_PAYLOAD);
+        buffer.begin();
+        buffer.push(|out| opened(1).encode(out));
+        buffer.push(|out| opened(2).encode(out));
+        let (mut frame, part) = frames(&mut buffer).remove(0);
+        seal(&mut frame, part, 10, 4, PLACE);
+        frame
+    }
+
+    fn holds(frame: &[u8], place: Place) -> bool {
+        let header = frame.first_chunk().and_then(FrameHeader::parse);
+        header.is_some_and(|header| header.frame_length() <= frame.len() && header.holds(frame, place))
+    }
+
+    #[test]
+    fn a_frame_holds_at_its_place_and_gives_its_records_back() {
+        let frame = sealed();
+        let header = FrameHeader::parse(frame.first_chunk().unwrap()).unwrap();
+        assert!(holds(&frame, PLACE));
+        assert_eq!((header.first, header.last(), header.epoch), (10, 11, 4));
+        let payload = &frame[FRAME_HEADER..FRAME_HEADER + header.payload];
+        assert_eq!(records(payload).collect::<Result<Vec<_>, _>>(), Ok(vec![opened(1), opened(2)]));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_other_place_is_noticed() {
+        let frame = sealed();
+        for bit in 0..frame.len() * 8 {
+            let mut rotten = frame.clone();
+            rotten[bit / 8] ^= 1 << (bit % 8);
+            assert!(!holds(&rotten, PLACE), "bit {bit}");
+        }
+        assert!(!holds(&frame, Place { salt: 0, ..PLACE }));
+        assert!(!holds(&frame, Place { segment: 4, ..PLACE }));
+        assert!(!holds(&frame, Place { offset: 8, ..PLACE }));
+    }
+
+    #[test]
+    fn appends_stay_whole_unless_they_alone_exceed_a_frame() {
+        let mut buffer = FrameBuffer::new(100); // three records of 25 bytes fill 75
+        for (append, size) in [2_u32, 1, 2, 9, 1].into_iter().enumerate() {
+            buffer.begin();
+            for _ in 0..size {
+                buffer.push(|out| opened(u32::try_from(append).unwrap()).encode(out));
+            }
+        }
+        let mut read = Vec::new();
+        let mut sizes = Vec::new();
+        for (frame, part) in frames(&mut buffer) {
+            assert_eq!(frame.len() % ALIGNMENT, 0);
+            let payload = &frame[FRAME_HEADER..FRAME_HEADER + part.payload];
+            let records: Vec<_> = records(payload).map(Result::unwrap).collect();
+            assert_eq!(records.len(), usize::try_from(part.records).unwrap());
+            sizes.push(part.records);
+            read.extend(records);
+        }
+        assert_eq!(sizes, [3, 2, 4, 4, 2]);
+        let expected = [(0, 2), (1, 1), (2, 2), (3, 9), (4, 1)];
+        let expected: Vec<_> = expected.iter().flat_map(|&(append, size)| vec![opened(append); size]).collect();
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn a_roll_back_leaves_no_byte_behind() {
+        let mut plain = FrameBuffer::new(100);
+        let mut rolled = FrameBuffer::new(100);
+        for _ in 0..3 {
+            plain.begin();
+            plain.push(|out| opened(1).encode(out));
+            rolled.begin();
+            rolled.push(|out| opened(1).encode(out));
+            let mark = rolled.begin();
+            for _ in 0..9 {
+                rolled.push(|out| opened(2).encode(out));
+            }
+            rolled.roll_back(mark);
+        }
+        let bytes = |buffer: &mut FrameBuffer| frames(buffer).into_iter().map(|(frame, _)| frame).collect::<Vec<_>>();
+        assert_eq!(bytes(&mut rolled), bytes(&mut plain));
+    }
+}

@@ -1,0 +1,214 @@
+//! Recovery: everything that is durable, in order, and a writer behind it.
+//!
+//! Holds true: a record is replayed once and in its place, or recovery refuses. The valid prefix may end only where
+//! a torn commit can: at the end of the last segment, with no valid frame behind it. Everything else that does not
+//! hold is [`OpenError::Corrupt`] with the file and the offset, and then not a byte was changed.
+
+use std::sync::Arc;
+
+use super::{
+    disk::{Disk, random_u64},
+    error::OpenError,
+    frame::records,
+    record::Record,
+    secret::{SECRET_FILE, Secret},
+    segment::{
+        Behind, Block, Found, HEADER_BLOCK, Identity, SegmentHeader, SegmentReader, SegmentWriter, Sizes, VERSION,
+        file_name, segment_number,
+    },
+};
+
+/// The engine's own reader of records; an error says what the record contradicts.
+pub(crate) type Replay<'a> = dyn FnMut(Record) -> Result<(), String> + 'a;
+
+/// A journal that was read to its end.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) writer: SegmentWriter,
+    pub(crate) secret: Secret,
+    pub(crate) identity: Identity,
+    /// The last epoch that was begun; 0 before the first.
+    pub(crate) epoch: u32,
+    /// Bytes of the frames that were read.
+    pub(crate) bytes: u64,
+}
+
+/// Reads the journal on `disk`, which is locked, through `replay`; makes it if there is none.
+pub(crate) fn recover(disk: &Arc<dyn Disk>, sizes: Sizes, replay: &mut Replay<'_>) -> Result<Recovered, OpenError> {
+    let segments = list_segments(disk.as_ref())?;
+    let secret = match Secret::read(disk.as_ref())? {
+        Some(secret) => secret,
+        None if segments == 0 => Secret::create(disk.as_ref())?,
+        None => return Err(OpenError::corrupt(disk.as_ref(), SECRET_FILE, 0, "it is missing, but segments are there")),
+    };
+    let mut scan = Scan { disk, replay, header: None, next: 1, epoch: 0, bytes: 0, last: None, end: 0 };
+    for segment in 1..=segments {
+        if !scan.segment(segment, segment == segments)? {
+            break;
+        }
+    }
+    let (epoch, bytes) = (scan.epoch, scan.bytes);
+    let (writer, identity) = scan.writer(segments, sizes)?;
+    Ok(Recovered { writer, secret, identity, epoch, bytes })
+}
+
+/// How many segments there are; their numbers must run from 1.
+fn list_segments(disk: &dyn Disk) -> Result<u32, OpenError> {
+    let names = disk.list().map_err(|error| OpenError::io_at(disk.path(), "list", error))?;
+    let mut numbers: Vec<u32> = names.iter().filter_map(|name| segment_number(name)).collect();
+    numbers.sort_unstable();
+    for (expected, &number) in (1..).zip(&numbers) {
+        if number != expected {
+            return Err(OpenError::corrupt(disk, &file_name(expected), 0, "the file is missing, later ones are there"));
+        }
+    }
+    Ok(numbers.last().copied().unwrap_or_default())
+}
+
+/// What has been read so far.
+struct Scan<'a, 'r> {
+    disk: &'a Arc<dyn Disk>,
+    replay: &'a mut Replay<'r>,
+    /// The last segment whose header could be read, with its reader.
+    header: Option<(SegmentHeader, SegmentReader)>,
+    next: u64,
+    epoch: u32,
+    bytes: u64,
+    /// The last frame of that segment.
+    last: Option<Found>,
+    end: u64,
+}
+
+impl Scan<'_, '_> {
+    /// Reads one segment; false if its making was cut short, which only the last one's can be.
+    fn segment(&mut self, segment: u32, last: bool) -> Result<bool, OpenError> {
+        let disk = self.disk.as_ref();
+        let name = file_name(segment);
+        let failed = |error| OpenError::io(disk, "read", &name, error);
+        let (mut reader, block) = SegmentReader::open(disk, segment).map_err(failed)?;
+        let header = match block {
+            Block::Header(header) => header,
+            Block::Newer { version } => {
+                let file = disk.path().join(&name);
+                return Err(OpenError::NewerVersion { file, version, supported: VERSION });
+            }
+            Block::Unreadable => {
+                let rest = reader.rest(HEADER_BLOCK as u64).map_err(failed)?;
+                if last && rest.junk_end.is_none() {
+                    return Ok(false);
+                }
+                return Err(OpenError::corrupt(disk, &name, 0, "its header does not hold"));
+            }
+        };
+        self.follows(segment, &header)?;
+        (self.end, self.last) = (HEADER_BLOCK as u64, None);
+        while let Some(found) = reader.find(self.end).map_err(failed)? {
+            self.frame(&name, &reader, &found)?;
+        }
+        self.header = Some((header, reader));
+        Ok(true)
+    }
+
+    /// Checks that `header` goes on where the segment before ended.
+    fn follows(&self, segment: u32, header: &SegmentHeader) -> Result<(), OpenError> {
+        let disk = self.disk.as_ref();
+        let strange = |why| Err(OpenError::corrupt(disk, &file_name(segment), 0, why));
+        if header.segment != segment {
+            return strange(format!("it is segment {}, under another's name", header.segment));
+        }
+        if let Some((before, _)) = &self.header {
+            if header.identity != before.identity {
+                return strange("it belongs to another journal".to_owned());
+            }
+            if header.first > self.next {
+                let why = format!("record {} should follow; the next file starts with {}", self.next, header.first);
+                return Err(OpenError::corrupt(disk, &file_name(segment - 1), self.end, why));
+            }
+        }
+        if header.first != self.next {
+            return strange(format!("it starts with record {}, not with {}", header.first, self.next));
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, name: &str, reader: &SegmentReader, found: &Found) -> Result<(), OpenError> {
+        let header = found.header;
+        let corrupt = |why| Err(OpenError::corrupt(self.disk.as_ref(), name, found.offset, why));
+        if header.first != self.next || header.epoch < self.epoch {
+            return corrupt(format!(
+                "record {} of epoch {} where record {} of epoch {} or later belongs",
+                header.first, header.epoch, self.next, self.epoch
+            ));
+        }
+        let mut count = 0;
+        for record in records(reader.payload(found)) {
+            let number = self.next + count;
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => return corrupt(format!("record {number} can't be read: {error}")),
+            };
+            if let Record::Opened { epoch, .. } = record {
+                if epoch != header.epoch || epoch <= self.epoch {
+                    let (frame, before) = (header.epoch, self.epoch);
+                    return corrupt(format!(
+                        "record {number} begins epoch {epoch} after {before}, in a frame of {frame}"
+                    ));
+                }
+                self.epoch = epoch;
+            }
+            (self.replay)(record).map_err(|why| OpenError::Replay {
+                file: self.disk.path().join(name),
+                offset: found.offset,
+                record: number,
+                why,
+            })?;
+            count += 1;
+        }
+        if count != u64::from(header.records) {
+            return corrupt(format!("{count} records where {} were written", header.records));
+        }
+        self.next += count;
+        self.bytes += found.end - found.offset;
+        (self.last, self.end) = (Some(*found), found.end);
+        Ok(())
+    }
+
+    /// The writer that goes on after the last of `segments` files.
+    fn writer(mut self, segments: u32, sizes: Sizes) -> Result<(SegmentWriter, Identity), OpenError> {
+        let disk = self.disk;
+        let Some((header, mut reader)) = self.header.take() else {
+            let failed = |error| OpenError::io(disk.as_ref(), "create", &file_name(1), error);
+            let engine_id = random_u64(disk.as_ref()).map_err(failed)?;
+            let identity = Identity { engine_id, salt: random_u64(disk.as_ref()).map_err(failed)? };
+            let header = SegmentHeader { identity, segment: 1, first: 1, epoch: 1 };
+            return Ok((SegmentWriter::create(disk, header, sizes).map_err(failed)?, identity));
+        };
+        let name = file_name(header.segment);
+        let failed = |error| OpenError::io(disk.as_ref(), "read", &name, error);
+        let rest = reader.rest(self.end).map_err(failed)?;
+        if let Some(later) = rest.later_frame {
+            let why = format!("no valid frame is here, but one follows at byte {later}: this is no torn write");
+            return Err(OpenError::corrupt(disk.as_ref(), &name, self.end, why));
+        }
+        if header.segment < segments {
+            let name = file_name(segments);
+            let header = SegmentHeader { segment: segments, first: self.next, epoch: self.epoch, ..header };
+            let writer = SegmentWriter::create(disk, header, sizes)
+                .map_err(|error| OpenError::io(disk.as_ref(), "create", &name, error))?;
+            return Ok((writer, header.identity));
+        }
+        let last_frame = match &self.last {
+            Some(found) if reader.find(found.offset).map_err(failed)?.is_some() => Some(reader.frame(found)),
+            Some(found) => {
+                return Err(OpenError::corrupt(disk.as_ref(), &name, found.offset, "it changed while it was read"));
+            }
+            None => None,
+        };
+        let behind = Behind { last_frame, end: self.end, junk_end: rest.junk_end };
+        let writer = disk
+            .sync_directory()
+            .and_then(|()| SegmentWriter::resume(disk, header, sizes, self.next, behind))
+            .map_err(|error| OpenError::io(disk.as_ref(), "write", &name, error))?;
+        Ok((writer, header.identity))
+    }
+}

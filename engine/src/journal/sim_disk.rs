@@ -1,0 +1,438 @@
+//! A disk in memory that keeps what a real one may lose.
+//!
+//! Holds true: what was not synced is kept, lost or torn by a seeded choice for each sector of 512 bytes, so that a
+//! write may survive in part and out of order; names survive in the order in which they were made. A failed sync
+//! leaves its sectors readable and *clean*, as Linux does: a later sync does not write them. Every call has a
+//! number, and any can fail or be the last before a crash.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+
+use super::disk::{Access, Disk, DiskFile, FolderLock};
+
+const SECTOR: usize = 512;
+
+/// What happens at a chosen call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The call fails; the machine goes on.
+    Error(io::ErrorKind),
+    /// The power goes.
+    Crash,
+}
+
+/// A way to be broken, as a negative control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// `sync_data` says yes and does nothing.
+    LyingSync,
+    /// `sync_directory` says yes and does nothing.
+    LyingDirectorySync,
+    /// A write of what can be read there already is left out.
+    SkipsEqualWrites,
+}
+
+/// Seeded choices: splitmix64.
+#[derive(Debug, Clone)]
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        let bound = u64::try_from(bound).unwrap();
+        usize::try_from(self.roll() % bound).unwrap()
+    }
+}
+
+type Sector = [u8; SECTOR];
+
+#[derive(Debug, Clone, Default)]
+struct Contents {
+    /// What is read.
+    visible: Vec<u8>,
+    /// What a crash surely leaves.
+    durable: Vec<u8>,
+    /// What sectors held since the last sync: a crash may leave any of it.
+    dirty: BTreeMap<usize, Vec<Sector>>,
+    /// As `dirty`, after a failed sync: a later sync passes over it.
+    clean: BTreeMap<usize, Vec<Sector>>,
+}
+
+impl Contents {
+    fn sector(bytes: &[u8], number: usize) -> Sector {
+        let mut sector = [0; SECTOR];
+        let start = (number * SECTOR).min(bytes.len());
+        let end = (start + SECTOR).min(bytes.len());
+        sector[..end - start].copy_from_slice(&bytes[start..end]);
+        sector
+    }
+
+    fn put(bytes: &mut Vec<u8>, number: usize, sector: &Sector) {
+        let end = (number + 1) * SECTOR;
+        if bytes.len() < end {
+            bytes.resize(end, 0);
+        }
+        bytes[number * SECTOR..end].copy_from_slice(sector);
+    }
+
+    fn write(&mut self, bytes: &[u8], offset: usize) {
+        let end = offset + bytes.len();
+        if self.visible.len() < end {
+            self.visible.resize(end, 0);
+        }
+        self.visible[offset..end].copy_from_slice(bytes);
+        for number in offset / SECTOR..end.div_ceil(SECTOR) {
+            self.dirty.entry(number).or_default().push(Self::sector(&self.visible, number));
+        }
+    }
+
+    fn sync(&mut self) {
+        for number in std::mem::take(&mut self.dirty).into_keys() {
+            let sector = Self::sector(&self.visible, number);
+            Self::put(&mut self.durable, number, &sector);
+            self.clean.remove(&number);
+        }
+        self.durable.truncate(self.visible.len());
+    }
+
+    fn fail_sync(&mut self) {
+        for (number, images) in std::mem::take(&mut self.dirty) {
+            self.clean.entry(number).or_default().extend(images);
+        }
+    }
+
+    fn crash(&mut self, dice: &mut Dice) {
+        let mut left = self.durable.clone();
+        let mut unsynced = std::mem::take(&mut self.clean);
+        for (number, images) in std::mem::take(&mut self.dirty) {
+            unsynced.entry(number).or_default().extend(images);
+        }
+        for (number, images) in unsynced {
+            // Half of the sectors are lost: a choice of one image in several would seldom lose any.
+            if dice.below(2) == 0 {
+                Self::put(&mut left, number, &images[dice.below(images.len())]);
+            }
+        }
+        if dice.below(2) == 0 && left.len() < self.visible.len() {
+            left.resize(self.visible.len(), 0);
+        }
+        left.truncate(self.visible.len());
+        *self = Self { visible: left.clone(), durable: left, ..Self::default() };
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Naming {
+    Create(String, usize),
+    Rename(String, String),
+}
+
+fn apply(names: &mut BTreeMap<String, usize>, naming: &Naming) {
+    match naming {
+        Naming::Create(name, file) => {
+            names.insert(name.clone(), *file);
+        }
+        Naming::Rename(from, to) => {
+            let file = names.remove(from).expect("a file that was made before");
+            names.insert(to.clone(), file);
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    files: Vec<Contents>,
+    names: BTreeMap<String, usize>,
+    durable_names: BTreeMap<String, usize>,
+    namings: Vec<Naming>,
+    calls: u64,
+    syncs: u64,
+    fault: Option<(u64, Fault)>,
+    flaw: Option<Flaw>,
+    crashed: bool,
+    locked: bool,
+    dice: u64,
+}
+
+impl State {
+    /// Counts a call; an error if it is to fail.
+    fn call(&mut self) -> io::Result<()> {
+        if self.crashed {
+            return Err(io::Error::other("the power is gone"));
+        }
+        self.calls += 1;
+        match self.fault {
+            Some((at, Fault::Crash)) if at == self.calls => {
+                self.crashed = true;
+                Err(io::Error::other("the power went"))
+            }
+            Some((at, Fault::Error(kind))) if at == self.calls => Err(kind.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn dice(&mut self) -> Dice {
+        let mut dice = Dice(self.dice);
+        self.dice = dice.roll();
+        dice
+    }
+
+    fn write(&mut self, file: usize, bytes: &[u8], offset: usize) -> io::Result<()> {
+        let called = self.call();
+        let mut dice = self.dice();
+        let contents = &mut self.files[file];
+        if called.is_err() {
+            // What fails may have been done in part.
+            let done = dice.below(bytes.len() + 1);
+            contents.write(&bytes[..done], offset);
+            return called;
+        }
+        let equal = contents.visible.get(offset..offset + bytes.len()) == Some(bytes);
+        if !(equal && self.flaw == Some(Flaw::SkipsEqualWrites)) {
+            contents.write(bytes, offset);
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self, file: usize) -> io::Result<()> {
+        let called = self.call();
+        self.syncs += 1;
+        match (&called, self.crashed) {
+            (Ok(()), _) if self.flaw != Some(Flaw::LyingSync) => self.files[file].sync(),
+            (Err(_), false) => self.files[file].fail_sync(),
+            _ => {}
+        }
+        called
+    }
+
+    fn create(&mut self, name: &str) -> io::Result<usize> {
+        self.call()?;
+        let file = self.files.len();
+        self.files.push(Contents::default());
+        let naming = Naming::Create(name.to_owned(), file);
+        apply(&mut self.names, &naming);
+        self.namings.push(naming);
+        Ok(file)
+    }
+
+    fn sync_names(&mut self) -> io::Result<()> {
+        self.call()?;
+        if self.flaw == Some(Flaw::LyingDirectorySync) {
+            return Ok(());
+        }
+        self.namings.clear();
+        self.durable_names = self.names.clone();
+        Ok(())
+    }
+}
+
+/// A folder in memory. Clones are the same folder.
+#[derive(Debug, Clone)]
+pub(crate) struct SimDisk {
+    state: Arc<Mutex<State>>,
+    folder: PathBuf,
+}
+
+impl SimDisk {
+    /// An empty folder; `seed` decides what is random.
+    pub(crate) fn new(seed: u64) -> Self {
+        let state = State { dice: seed, ..State::default() };
+        Self { state: Arc::new(Mutex::new(state)), folder: PathBuf::from("sim") }
+    }
+
+    /// As `new`, with a flaw.
+    pub(crate) fn flawed(seed: u64, flaw: Flaw) -> Self {
+        let disk = Self::new(seed);
+        disk.state.lock().flaw = Some(flaw);
+        disk
+    }
+
+    /// Lets `fault` happen at call number `call`, counted from 1.
+    pub(crate) fn fault_at(&self, call: u64, fault: Fault) {
+        self.state.lock().fault = Some((call, fault));
+    }
+
+    /// Calls so far.
+    pub(crate) fn calls(&self) -> u64 {
+        self.state.lock().calls
+    }
+
+    /// Syncs of files so far.
+    pub(crate) fn syncs(&self) -> u64 {
+        self.state.lock().syncs
+    }
+
+    /// What the machine finds when the power is back.
+    pub(crate) fn after_crash(&self, seed: u64) -> Self {
+        let mut state = self.state.lock().clone();
+        let mut dice = Dice(seed);
+        let kept = dice.below(state.namings.len() + 1);
+        let mut names = state.durable_names.clone();
+        for naming in &state.namings[..kept] {
+            apply(&mut names, naming);
+        }
+        for contents in &mut state.files {
+            contents.crash(&mut dice);
+        }
+        let state = State {
+            files: state.files,
+            names: names.clone(),
+            durable_names: names,
+            flaw: state.flaw,
+            dice: dice.roll(),
+            ..State::default()
+        };
+        Self { state: Arc::new(Mutex::new(state)), folder: self.folder.clone() }
+    }
+
+    /// An independent copy of what is readable now, all of it durable.
+    pub(crate) fn copy(&self) -> Self {
+        let mut state = self.state.lock().clone();
+        state.namings.clear();
+        state.durable_names = state.names.clone();
+        state.locked = false;
+        for contents in &mut state.files {
+            *contents = Contents {
+                visible: contents.visible.clone(),
+                durable: contents.visible.clone(),
+                ..Contents::default()
+            };
+        }
+        Self { state: Arc::new(Mutex::new(state)), folder: self.folder.clone() }
+    }
+
+    /// The bytes of a file, to be read or damaged.
+    pub(crate) fn with_file<T>(&self, name: &str, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let mut state = self.state.lock();
+        let file = state.names[name];
+        let contents = &mut state.files[file];
+        let answer = change(&mut contents.visible);
+        contents.durable = contents.visible.clone();
+        answer
+    }
+
+    /// Takes a file away.
+    pub(crate) fn remove(&self, name: &str) {
+        let mut state = self.state.lock();
+        state.names.remove(name).expect("a file that is there");
+        state.durable_names = state.names.clone();
+    }
+
+    /// The names of the files.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.state.lock().names.keys().cloned().collect()
+    }
+}
+
+impl Disk for SimDisk {
+    fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    fn lock(&self) -> io::Result<Box<dyn FolderLock>> {
+        let mut state = self.state.lock();
+        state.call()?;
+        if std::mem::replace(&mut state.locked, true) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(Box::new(SimLock { state: Arc::clone(&self.state) }))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.state.lock().call()?;
+        Ok(self.names())
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn DiskFile>> {
+        let mut state = self.state.lock();
+        let file = match state.names.get(name) {
+            Some(&file) => file,
+            None if access == Access::Create => state.create(name)?,
+            None => return Err(io::ErrorKind::NotFound.into()),
+        };
+        Ok(Box::new(SimFile { state: Arc::clone(&self.state), file, writable: access != Access::Read }))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.state.lock().sync_names()
+    }
+
+    fn write_small(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let draft = format!("{name}.new");
+        let file = state.create(&draft)?;
+        state.write(file, bytes, 0)?;
+        state.sync(file)?;
+        state.call()?;
+        let naming = Naming::Rename(draft, name.to_owned());
+        apply(&mut state.names, &naming);
+        state.namings.push(naming);
+        state.sync_names()
+    }
+
+    fn entropy(&self, bytes: &mut [u8]) -> io::Result<()> {
+        let mut dice = self.state.lock().dice();
+        bytes.fill_with(|| dice.roll().to_le_bytes()[0]);
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct SimLock {
+    state: Arc<Mutex<State>>,
+}
+
+impl FolderLock for SimLock {}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        self.state.lock().locked = false;
+    }
+}
+
+#[derive(Debug)]
+struct SimFile {
+    state: Arc<Mutex<State>>,
+    file: usize,
+    writable: bool,
+}
+
+impl DiskFile for SimFile {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut state = self.state.lock();
+        state.call()?;
+        let visible = &state.files[self.file].visible;
+        let rest = visible.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+        let length = rest.len().min(bytes.len());
+        bytes[..length].copy_from_slice(&rest[..length]);
+        Ok(length)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        assert!(self.writable, "opened for reading");
+        self.state.lock().write(self.file, bytes, usize::try_from(offset).unwrap())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.state.lock().sync(self.file)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        let mut state = self.state.lock();
+        state.call()?;
+        Ok(state.files[self.file].visible.len() as u64)
+    }
+}

@@ -1,0 +1,779 @@
+//! What the journal promises, on a disk that breaks in every way it can, and on the real one.
+//!
+//! Properties, for a crash or an error at every single call to the disk:
+//! 1. every acknowledged record is replayed, in order, once, and nothing is that was never appended;
+//! 2. what one opening replayed, every later one replays;
+//! 3. epochs strictly increase;
+//! 4. a journal that was only torn is never refused.
+//!
+//! Negative controls: a disk whose sync of files or of the folder lies breaks 1; one that leaves out equal writes
+//! breaks 2; a fake frame that knows the salt and its place is believed.
+
+use std::{
+    fs, io,
+    path::Path,
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Wake, Waker},
+    thread,
+};
+
+use super::disk::Disk;
+use super::{
+    disk::{Access, DiskFile, FolderLock},
+    frame::{FrameBuffer, MAX_PAYLOAD, Place, seal},
+    sim_disk::{Fault, Flaw},
+    *,
+};
+use crate::End;
+use crate::core::{Buyer, Timestamp};
+
+/// Small enough that a short life rotates, fills and splits.
+const SMALL: JournalOptions =
+    JournalOptions { now: Timestamp::MIN, segment_bytes: 4_096 + 1_100, fill_bytes: 700, frame_bytes: 300 };
+
+type Plain = Journal<()>;
+
+fn note(id: u32) -> Record {
+    Record::Ended { sale: id, slot: 1, generation: 2, end: End::Expired, at: Timestamp::from_millis(3) }
+}
+
+fn open(disk: &SimDisk) -> Result<(Plain, Vec<Record>), OpenError> {
+    open_with(disk, SMALL)
+}
+
+fn open_with(disk: &SimDisk, options: JournalOptions) -> Result<(Plain, Vec<Record>), OpenError> {
+    let mut seen = Vec::new();
+    let journal = Journal::open(Arc::new(disk.clone()), options, &mut |record| {
+        seen.push(record);
+        Ok(())
+    })?;
+    Ok((journal, seen))
+}
+
+fn append<S: Settle>(journal: &Journal<S>, ids: impl IntoIterator<Item = u32>) -> Lsn {
+    journal.append(|batch| ids.into_iter().for_each(|id| batch.push(&note(id)))).unwrap().1
+}
+
+/// What the world outside knows.
+#[derive(Debug, Default, Clone)]
+struct History {
+    pushed: Vec<u32>,
+    acknowledged: usize,
+    epoch: u32,
+    used: u32,
+}
+
+impl History {
+    fn check(&mut self, epoch: u32, replayed: &[Record]) -> Result<(), String> {
+        let mut notes = Vec::new();
+        let mut last = 0;
+        for record in replayed {
+            match record {
+                Record::Opened { epoch, .. } if *epoch > last => last = *epoch,
+                Record::Ended { sale, .. } if *record == note(*sale) => notes.push(*sale),
+                other => return Err(format!("{other:?} was never appended there")),
+            }
+        }
+        if epoch <= self.epoch.max(last) {
+            return Err(format!("epoch {epoch} after {} and {last}", self.epoch));
+        }
+        if notes.len() < self.acknowledged || notes[..] != self.pushed[..notes.len().min(self.pushed.len())] {
+            return Err(format!("{notes:?} is replayed of {:?}, {} acknowledged", self.pushed, self.acknowledged));
+        }
+        self.epoch = epoch;
+        self.acknowledged = notes.len();
+        self.pushed = notes;
+        Ok(())
+    }
+
+    /// One run of the process: open, compare, append and commit until it ends or the disk fails.
+    fn live(&mut self, disk: &SimDisk, commits: u32) -> Result<(), String> {
+        let (journal, replayed) = match open(disk) {
+            Ok(opened) => opened,
+            Err(error @ (OpenError::Corrupt { .. } | OpenError::NewerVersion { .. } | OpenError::InUse { .. })) => {
+                return Err(format!("refused: {error}"));
+            }
+            Err(_) => return Ok(()),
+        };
+        self.check(journal.epoch(), &replayed)?;
+        for commit in 0..commits {
+            let mut end = Lsn(0);
+            for size in [1, commit % 3, (commit % 4) * 7] {
+                let ids = self.used..self.used + size;
+                self.used += size;
+                self.pushed.extend(ids.clone());
+                end = append(&journal, ids);
+            }
+            if journal.commit(end).is_err() {
+                return Ok(());
+            }
+            self.acknowledged = self.pushed.len();
+        }
+        Ok(())
+    }
+}
+
+const COMMITS: u32 = 7;
+const SEEDS: u64 = 8;
+
+/// The number of calls of an undisturbed life of two runs.
+fn calls_of_a_life() -> u64 {
+    let disk = SimDisk::new(1);
+    let mut history = History::default();
+    history.live(&disk, COMMITS).unwrap();
+    history.live(&disk, 2).unwrap();
+    disk.calls()
+}
+
+/// A crash at call `call`, then one within the next opening or soon after, then an undisturbed run, twice.
+fn crash_at(call: u64, seed: u64, flaw: Option<Flaw>) -> Result<(), String> {
+    let mut disk = flaw.map_or_else(|| SimDisk::new(seed), |flaw| SimDisk::flawed(seed, flaw));
+    let mut history = History::default();
+    for (run, call) in [call, 1 + (call * 7 + seed) % 60, 0].into_iter().enumerate() {
+        disk.fault_at(call, Fault::Crash);
+        history.live(&disk, COMMITS)?;
+        history.live(&disk, 2)?;
+        disk = disk.after_crash(seed * 31 + run as u64);
+    }
+    history.live(&disk, 0)?;
+    history.live(&disk, 1)
+}
+
+/// An error at call `call`, a run of a new process without a crash, then a crash.
+fn error_at(call: u64, seed: u64, flaw: Option<Flaw>) -> Result<(), String> {
+    let disk = flaw.map_or_else(|| SimDisk::new(seed), |flaw| SimDisk::flawed(seed, flaw));
+    let mut history = History::default();
+    disk.fault_at(call, Fault::Error(io::ErrorKind::StorageFull));
+    history.live(&disk, COMMITS)?;
+    history.live(&disk, 2)?;
+    let disk = disk.after_crash(seed);
+    history.live(&disk, 2)?;
+    history.live(&disk.after_crash(seed + 1), 1)
+}
+
+fn sweep(seeds: u64, attempt: impl Fn(u64, u64) -> Result<(), String>) -> Result<(), String> {
+    for call in 1..=calls_of_a_life() {
+        for seed in 0..seeds {
+            attempt(call, seed).map_err(|why| format!("call {call}, seed {seed}: {why}"))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_crash_at_any_call_loses_nothing_that_was_acknowledged() {
+    sweep(SEEDS, |call, seed| crash_at(call, seed, None)).unwrap();
+}
+
+#[test]
+fn control_a_lying_sync_is_caught() {
+    let caught = sweep(SEEDS, |call, seed| crash_at(call, seed, Some(Flaw::LyingSync)));
+    assert!(caught.is_err());
+}
+
+#[test]
+fn control_a_lying_sync_of_the_folder_is_caught() {
+    let caught = sweep(SEEDS, |call, seed| crash_at(call, seed, Some(Flaw::LyingDirectorySync)));
+    assert!(caught.is_err());
+}
+
+#[test]
+fn an_error_at_any_call_loses_nothing_that_was_acknowledged_or_replayed() {
+    sweep(SEEDS, |call, seed| error_at(call, seed, None)).unwrap();
+}
+
+#[test]
+fn control_pages_that_a_failed_sync_left_clean_are_caught_if_not_written_again() {
+    let caught = sweep(SEEDS, |call, seed| error_at(call, seed, Some(Flaw::SkipsEqualWrites)));
+    assert!(caught.is_err());
+}
+
+/// A journal of one segment with `commits` frames of three notes; the frames' offsets and the end.
+fn written(commits: u32) -> (SimDisk, Vec<u64>) {
+    let disk = SimDisk::new(9);
+    let options = JournalOptions { segment_bytes: 1 << 20, fill_bytes: 4_096, ..SMALL };
+    let (journal, _) = open_with(&disk, options).unwrap();
+    let mut ends = vec![4_096, 4_096 + journal.stats().bytes];
+    for commit in 0..commits {
+        journal.commit(append(&journal, commit * 3..commit * 3 + 3)).unwrap();
+        ends.push(4_096 + journal.stats().bytes);
+    }
+    journal.close().unwrap();
+    (disk, ends)
+}
+
+const FIRST: &str = "00000001.journal";
+
+#[test]
+fn rot_before_the_last_frame_is_refused_with_its_place() {
+    let (disk, offsets) = written(4);
+    let last = offsets[offsets.len() - 2];
+    for at in 4_096..usize::try_from(last).unwrap() {
+        let rotten = disk.copy();
+        rotten.with_file(FIRST, |bytes| bytes[at] ^= 1 << (at % 8));
+        let before = rotten.with_file(FIRST, |bytes| bytes.clone());
+        let start = *offsets.iter().rfind(|&&offset| offset <= at as u64).unwrap();
+        match open(&rotten) {
+            Err(OpenError::Corrupt { file, offset, .. }) => {
+                assert_eq!((file.as_path(), offset), (&*Path::new("sim").join(FIRST), start), "byte {at}");
+            }
+            other => panic!("byte {at}: {other:?}"),
+        }
+        assert_eq!(rotten.with_file(FIRST, |bytes| bytes.clone()), before, "nothing is changed");
+        let mut tail = Tail::on(Arc::new(rotten)).unwrap();
+        assert!(matches!(read_all(&mut tail, None), Err(OpenError::Corrupt { offset, .. }) if offset == start));
+    }
+}
+
+#[test]
+fn a_frame_that_turned_to_zeros_before_the_last_is_refused() {
+    let (disk, offsets) = written(4);
+    let (from, to) = (usize::try_from(offsets[2]).unwrap(), usize::try_from(offsets[3]).unwrap());
+    disk.with_file(FIRST, |bytes| bytes[from..to].fill(0));
+    assert!(matches!(open(&disk), Err(OpenError::Corrupt { offset, .. }) if offset == offsets[2]));
+}
+
+#[test]
+fn rot_in_the_header_block_is_refused() {
+    let (disk, _) = written(1);
+    for at in (0..4_096).filter(|at| !(8..12).contains(at)) {
+        let rotten = disk.copy();
+        rotten.with_file(FIRST, |bytes| bytes[at] ^= 0x10);
+        assert!(matches!(open(&rotten), Err(OpenError::Corrupt { offset: 0, .. })), "byte {at}");
+    }
+}
+
+/// The limit that `frame` documents: rot in the last frame looks like a torn write.
+#[test]
+fn rot_in_the_last_frame_is_taken_for_a_torn_write_and_overwritten() {
+    let (disk, offsets) = written(4);
+    let (from, to) = (offsets[offsets.len() - 2], offsets[offsets.len() - 1]);
+    for at in from..to {
+        let rotten = disk.copy();
+        rotten.with_file(FIRST, |bytes| bytes[usize::try_from(at).unwrap()] ^= 1);
+        let (journal, replayed) = open(&rotten).unwrap();
+        assert_eq!(replayed.len(), 1 + 9, "byte {at}");
+        let end = 4_096 + usize::try_from(journal.stats().bytes).unwrap();
+        assert!(rotten.with_file(FIRST, |bytes| bytes[end..].iter().all(|&byte| byte == 0)), "byte {at}");
+        drop(journal);
+        assert_eq!(open(&rotten).unwrap().1.len(), 1 + 9 + 1);
+    }
+}
+
+#[test]
+fn rot_at_the_end_of_a_segment_that_others_follow_is_refused() {
+    let disk = SimDisk::new(2);
+    History::default().live(&disk, COMMITS).unwrap();
+    let names: Vec<_> = disk.names().into_iter().filter(|name| name.ends_with(".journal")).collect();
+    assert!(names.len() > 2, "{names:?}");
+    for name in &names[..names.len() - 1] {
+        let rotten = disk.copy();
+        let at = rotten.with_file(name, |bytes| {
+            let last = bytes.iter().rposition(|&byte| byte != 0).unwrap();
+            bytes[last] ^= 1;
+            last as u64
+        });
+        match open(&rotten) {
+            Err(OpenError::Corrupt { file, offset, .. }) => {
+                assert_eq!(file, Path::new("sim").join(name));
+                assert!((4_096..=at).contains(&offset));
+            }
+            other => panic!("{other:?}"),
+        }
+        let missing = disk.copy();
+        missing.remove(name);
+        assert!(matches!(open(&missing), Err(OpenError::Corrupt { file, .. }) if file == Path::new("sim").join(name)));
+    }
+}
+
+#[test]
+fn a_fake_frame_in_a_torn_tail_is_believed_only_with_the_salt_and_its_place() {
+    let (disk, offsets) = written(2);
+    let (last, end) = (usize::try_from(offsets[2]).unwrap(), usize::try_from(offsets[3]).unwrap());
+    let salt = disk.with_file(FIRST, |bytes| u64::from_le_bytes(*bytes[24..].first_chunk().unwrap()));
+    let place = Place { salt, segment: 1, offset: offsets[3] };
+    let believed = |place| {
+        let torn = disk.copy();
+        let mut fake = FrameBuffer::new(MAX_PAYLOAD);
+        fake.begin();
+        fake.push(|out| note(666).encode(out));
+        let put: Result<(), ()> = fake.write(|frame, part| {
+            seal(frame, part, 9, 1, place);
+            torn.with_file(FIRST, |bytes| {
+                bytes[last + 40] ^= 1;
+                bytes[end..end + frame.len()].copy_from_slice(frame);
+            });
+            Ok(())
+        });
+        put.unwrap();
+        match open(&torn) {
+            Ok((_, replayed)) => {
+                assert_eq!(replayed.len(), 1 + 3);
+                false
+            }
+            Err(OpenError::Corrupt { offset, .. }) => offset == offsets[2],
+            Err(other) => panic!("{other}"),
+        }
+    };
+    assert!(!believed(Place { salt: salt ^ 1, ..place }));
+    assert!(!believed(Place { segment: 2, ..place }));
+    assert!(!believed(Place { offset: offsets[2], ..place }));
+    assert!(believed(place), "control: a frame that the journal itself wrote there is proof of rot");
+}
+
+#[test]
+fn a_failed_write_or_sync_is_final_and_settles_nothing() {
+    for call_after in [1, 2] {
+        let disk = SimDisk::new(3);
+        let settled = Arc::new(AtomicUsize::new(0));
+        let options = JournalOptions { segment_bytes: 1 << 20, fill_bytes: 1 << 16, ..SMALL };
+        let journal = Journal::open(Arc::new(disk.clone()), options, &mut |_| Ok(())).unwrap();
+        let told = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&told);
+        journal.on_failure(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        let push = |id| {
+            journal.append(|batch| {
+                batch.push(&note(id));
+                batch.settle_with(Count(Arc::clone(&settled)));
+            })
+        };
+        let (first, good) = (journal.durable(), push(1).unwrap().1);
+        journal.commit(good).unwrap();
+        assert!(good > first && settled.load(Ordering::Relaxed) == 1);
+        let lost = push(2).unwrap().1;
+        let wakes = Arc::new(Wakes::default());
+        assert!(journal.register(lost, &Waker::from(Arc::clone(&wakes))));
+        disk.fault_at(disk.calls() + call_after, Fault::Error(io::ErrorKind::Other));
+        let calls_at_failure = disk.calls() + call_after;
+        assert!(matches!(journal.commit(lost), Err(JournalError::Failed { .. })));
+        assert_eq!(disk.calls(), calls_at_failure, "nothing is tried again");
+        assert!(matches!(journal.commit(lost), Err(JournalError::Failed { .. })));
+        assert!(matches!(push(3), Err(JournalError::Failed { .. })));
+        assert!(matches!(journal.close(), Err(JournalError::Failed { .. })));
+        assert!(!journal.register(lost, Waker::noop()));
+        assert_eq!(journal.commit(good), Ok(()), "what was acknowledged stays so");
+        assert_eq!(settled.load(Ordering::Relaxed), 1);
+        assert_eq!((told.load(Ordering::Relaxed), wakes.0.load(Ordering::Relaxed)), (1, 1));
+        assert_eq!(disk.calls(), calls_at_failure, "nothing is written after a failure");
+    }
+}
+
+#[test]
+fn followers_of_a_failed_commit_learn_of_it() {
+    let disk = SimDisk::new(4);
+    let journal = Journal::<()>::open(Arc::new(disk.clone()), SMALL, &mut |_| Ok(())).unwrap();
+    disk.fault_at(disk.calls() + 2, Fault::Error(io::ErrorKind::Other));
+    let ends: Vec<_> = (0..4).map(|id| append(&journal, [id])).collect();
+    let start = Barrier::new(ends.len());
+    thread::scope(|scope| {
+        for end in ends {
+            let (journal, start) = (&journal, &start);
+            scope.spawn(move || {
+                start.wait();
+                assert!(matches!(journal.commit(end), Err(JournalError::Failed { .. })));
+            });
+        }
+    });
+}
+
+#[test]
+fn a_settlement_that_panics_stops_the_journal_and_leaves_nobody_waiting() {
+    struct Bomb;
+    impl Settle for Bomb {
+        fn settle(self) {
+            panic!("a bug");
+        }
+    }
+    let journal = Journal::open(Arc::new(SimDisk::new(4)), SMALL, &mut |_| Ok(())).unwrap();
+    let end = journal.append(|batch| {
+        batch.push(&note(1));
+        batch.settle_with(Bomb);
+    });
+    let end = end.unwrap().1;
+    let led = thread::scope(|scope| scope.spawn(|| journal.commit(end)).join());
+    assert!(led.is_err());
+    assert!(matches!(journal.commit(end), Err(JournalError::Failed { .. })));
+}
+
+#[test]
+fn an_append_that_panics_appends_nothing() {
+    let disk = SimDisk::new(4);
+    let (journal, _) = open(&disk).unwrap();
+    append(&journal, [1]);
+    let panicked = thread::scope(|scope| {
+        let append = || {
+            journal.append(|batch| {
+                (50..90).for_each(|id| batch.push(&note(id)));
+                panic!("a bug")
+            })
+        };
+        scope.spawn(move || drop(append().map(|((), end)| end))).join()
+    });
+    assert!(panicked.is_err());
+    append(&journal, [2]);
+    journal.close().unwrap();
+    drop(journal);
+    assert_eq!(open(&disk).unwrap().1[1..], [note(1), note(2)]);
+}
+
+#[test]
+fn an_empty_append_is_at_the_end_and_a_closed_journal_takes_nothing() {
+    let disk = SimDisk::new(4);
+    let (journal, _) = open(&disk).unwrap();
+    assert_eq!(append(&journal, []), journal.durable());
+    assert!(!journal.has_pending());
+    let end = append(&journal, [1]);
+    assert!(journal.has_pending() && journal.backlog() > 0);
+    journal.close().unwrap();
+    assert!(journal.is_durable(end) && !journal.has_pending());
+    assert_eq!(journal.append(|_| panic!("does not run")).map(|((), end)| end), Err(JournalError::Closed));
+}
+
+#[test]
+fn a_waker_is_woken_once_its_position_is_durable() {
+    let (journal, _) = open(&SimDisk::new(5)).unwrap();
+    let count = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&count));
+    let end = append(&journal, [1]);
+    assert!(journal.register(end, &waker) && journal.register(end, &waker));
+    assert_eq!(count.0.load(Ordering::Relaxed), 0);
+    journal.commit(end).unwrap();
+    assert_eq!(count.0.load(Ordering::Relaxed), 1, "asking twice is kept once");
+    assert!(!journal.register(end, &waker));
+}
+
+#[test]
+fn a_second_opening_is_refused_until_the_first_is_gone() {
+    let disk = SimDisk::new(6);
+    let (journal, _) = open(&disk).unwrap();
+    assert!(matches!(open(&disk), Err(OpenError::InUse { .. })));
+    drop(journal);
+    open(&disk).unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let real = || Journal::<()>::open(Arc::new(FsDisk::at(folder.path())), SMALL, &mut |_| Ok(()));
+    let journal = real().unwrap();
+    let refused = real().unwrap_err();
+    assert!(matches!(&refused, OpenError::InUse { dir } if dir == folder.path()), "{refused}");
+    drop(journal);
+    assert_eq!(real().unwrap().epoch(), 2);
+}
+
+#[test]
+fn a_newer_version_is_refused_and_named() {
+    let (disk, _) = written(1);
+    disk.with_file(FIRST, |bytes| bytes[8] = 7);
+    let refused = open(&disk).unwrap_err();
+    assert!(matches!(refused, OpenError::NewerVersion { version: 7, supported: 1, .. }), "{refused}");
+    assert!(matches!(Tail::on(Arc::new(disk)), Err(OpenError::NewerVersion { version: 7, .. })));
+}
+
+#[test]
+fn a_secret_that_rotted_or_went_missing_is_refused() {
+    let (disk, _) = written(1);
+    for at in 0..48 {
+        let rotten = disk.copy();
+        rotten.with_file("secret", |bytes| bytes[at] ^= 0x80);
+        let refused = open(&rotten).unwrap_err();
+        assert!(matches!(refused, OpenError::Corrupt { .. } | OpenError::NewerVersion { .. }), "byte {at}: {refused}");
+    }
+    disk.remove("secret");
+    assert!(matches!(open(&disk), Err(OpenError::Corrupt { .. })));
+}
+
+#[test]
+fn a_contradiction_that_replay_finds_is_passed_on_with_its_place() {
+    let (disk, offsets) = written(2);
+    let refused = Plain::open(Arc::new(disk), SMALL, &mut |record| match record {
+        Record::Ended { sale: 4, .. } => Err("no such sale".to_owned()),
+        _ => Ok(()),
+    });
+    match refused {
+        Err(OpenError::Replay { offset, record, why, .. }) => {
+            assert_eq!((offset, record, why.as_str()), (offsets[2], 6, "no such sale"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn identities_last_and_the_secret_is_not_shown() {
+    let disk = SimDisk::new(7);
+    let (journal, _) = open(&disk).unwrap();
+    let (engine_id, secret, incarnation) = (journal.engine_id(), *journal.secret(), journal.incarnation());
+    assert!(!format!("{journal:?}").contains("secret"));
+    drop(journal);
+    let (journal, replayed) = open(&disk).unwrap();
+    assert_eq!((journal.engine_id(), *journal.secret(), journal.epoch()), (engine_id, secret, 2));
+    assert_ne!(journal.incarnation(), incarnation);
+    assert_eq!(replayed, [Record::Opened { epoch: 1, incarnation, at: Timestamp::MIN }]);
+}
+
+fn read_all(tail: &mut Tail, limit: Option<Lsn>) -> Result<Vec<Record>, OpenError> {
+    let (mut all, mut frame) = (Vec::new(), Vec::new());
+    while tail.next_frame(limit, &mut frame)? {
+        all.append(&mut frame);
+    }
+    Ok(all)
+}
+
+#[test]
+fn a_tail_follows_across_rotation_and_stops_at_its_limit() {
+    let disk = SimDisk::new(8);
+    let (journal, _) = open(&disk).unwrap();
+    let mut tail = Tail::on(Arc::new(disk.clone())).unwrap();
+    let mut seen = Vec::new();
+    let mut positions = vec![tail.position()];
+    let mut limit = journal.durable();
+    for id in 0..200 {
+        seen.append(&mut read_all(&mut tail, Some(limit)).unwrap());
+        assert_eq!((tail.position().lsn(), seen.len() as u64), (limit, limit.0));
+        positions.push(tail.position());
+        journal.commit(append(&journal, [id])).unwrap();
+        assert!(read_all(&mut tail, Some(limit)).unwrap().is_empty(), "never past the limit");
+        limit = journal.durable();
+        if id % 3 == 0 {
+            seen.append(&mut read_all(&mut tail, None).unwrap());
+        }
+    }
+    seen.append(&mut read_all(&mut tail, Some(limit)).unwrap());
+    assert_eq!(seen[1..], (0..200).map(note).collect::<Vec<_>>());
+    assert!(disk.names().len() > 10);
+    for position in positions {
+        tail.rewind(position);
+        let rest = read_all(&mut tail, Some(limit)).unwrap();
+        assert_eq!(rest[..], seen[usize::try_from(position.lsn().0).unwrap()..]);
+    }
+    let missing = read_all(&mut tail, Some(Lsn(limit.0 + 1)));
+    assert!(matches!(missing, Err(OpenError::Corrupt { .. })), "what the limit promises must be there");
+}
+
+#[test]
+fn a_tail_without_a_limit_ends_before_a_torn_frame() {
+    let (disk, offsets) = written(3);
+    let torn = usize::try_from(offsets[offsets.len() - 2]).unwrap();
+    disk.with_file(FIRST, |bytes| bytes[torn + 50] ^= 1);
+    let mut tail = Tail::on(Arc::new(disk)).unwrap();
+    assert_eq!(read_all(&mut tail, None).unwrap().len(), 1 + 6);
+    assert_eq!(read_all(&mut tail, None).unwrap().len(), 0);
+}
+
+#[test]
+fn a_long_list_of_buyers_and_a_large_append_come_back_whole() {
+    let disk = SimDisk::new(8);
+    let options = JournalOptions::at(Timestamp::MIN);
+    let (journal, _) = open_with(&disk, options).unwrap();
+    let buyers: Vec<_> = (0..600_000).map(Buyer::from).collect();
+    let syncs = disk.syncs();
+    let ((), end) =
+        journal.append(|batch| batch.push(&Record::Registered { sale: 1, buyers: buyers.clone() })).unwrap();
+    assert!(journal.backlog() > 8 << 20);
+    journal.commit(end).unwrap();
+    assert_eq!(disk.syncs() - syncs, 2, "two frames, each synced before the next");
+    drop(journal);
+    let mut read = Vec::new();
+    for record in open_with(&disk, options).unwrap().1 {
+        if let Record::Registered { buyers, .. } = record {
+            read.extend(buyers);
+        }
+    }
+    assert_eq!(read, buyers);
+}
+
+/// Counts when it settles.
+#[derive(Debug)]
+struct Count(Arc<AtomicUsize>);
+
+impl Settle for Count {
+    fn settle(self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Wakes(AtomicU64);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The real disk, with its syncs counted.
+#[derive(Debug)]
+struct Counted {
+    disk: FsDisk,
+    syncs: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct CountedFile {
+    file: Box<dyn DiskFile>,
+    syncs: Arc<AtomicUsize>,
+}
+
+impl Disk for Counted {
+    fn path(&self) -> &Path {
+        self.disk.path()
+    }
+    fn lock(&self) -> io::Result<Box<dyn FolderLock>> {
+        self.disk.lock()
+    }
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+    fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(CountedFile { file: self.disk.open(name, access)?, syncs: Arc::clone(&self.syncs) }))
+    }
+    fn sync_directory(&self) -> io::Result<()> {
+        self.disk.sync_directory()
+    }
+    fn write_small(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.disk.write_small(name, bytes)
+    }
+    fn entropy(&self, bytes: &mut [u8]) -> io::Result<()> {
+        self.disk.entropy(bytes)
+    }
+}
+
+impl DiskFile for CountedFile {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(bytes, offset)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_at(bytes, offset)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.file.sync_data()
+    }
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+}
+
+#[test]
+fn four_threads_share_their_syncs_and_each_settlement_runs_once_before_its_commit_returns() {
+    const THREADS: u32 = 4;
+    const EACH: u32 = 1_000;
+    let folder = tempfile::tempdir().unwrap();
+    let options = JournalOptions::at(Timestamp::MIN);
+    let syncs = Arc::new(AtomicUsize::new(0));
+    let disk = Counted { disk: FsDisk::create(folder.path()).unwrap(), syncs: Arc::clone(&syncs) };
+    let journal = Journal::open(Arc::new(disk), options, &mut |_| Ok(())).unwrap();
+    let before = syncs.load(Ordering::Relaxed);
+    let total = Arc::new(AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (journal, total) = (&journal, &total);
+            scope.spawn(move || {
+                for id in thread * EACH..(thread + 1) * EACH {
+                    let mine = Arc::new(AtomicUsize::new(0));
+                    let ((), end) = journal
+                        .append(|batch| {
+                            batch.push(&note(id));
+                            batch.settle_with(Count(Arc::clone(&mine)));
+                            batch.settle_with(Count(Arc::clone(total)));
+                        })
+                        .unwrap();
+                    journal.commit(end).unwrap();
+                    assert_eq!(mine.load(Ordering::Relaxed), 1);
+                }
+            });
+        }
+        // Delivery reads along.
+        let mut tail = Tail::open(folder.path()).unwrap();
+        let mut read = 0;
+        while read < 1 + usize::try_from(THREADS * EACH).unwrap() {
+            read += read_all(&mut tail, Some(journal.durable())).unwrap().len();
+            thread::yield_now();
+        }
+    });
+    let commits = usize::try_from(THREADS * EACH).unwrap();
+    assert_eq!(total.load(Ordering::Relaxed), commits);
+    assert!(syncs.load(Ordering::Relaxed) - before <= commits);
+    let stats = journal.stats();
+    assert_eq!(stats.records, 1 + u64::from(THREADS * EACH));
+    drop(journal);
+    let mut ids = Vec::new();
+    let again = Plain::open(Arc::new(FsDisk::at(folder.path())), options, &mut |record| {
+        if let Record::Ended { sale, .. } = record {
+            ids.push(sale);
+        }
+        Ok(())
+    });
+    assert!(again.unwrap().stats().bytes > stats.bytes);
+    for thread in 0..THREADS {
+        let own: Vec<_> = ids.iter().copied().filter(|id| id / EACH == thread).collect();
+        assert_eq!(own, (thread * EACH..(thread + 1) * EACH).collect::<Vec<_>>(), "in each thread's order, once");
+    }
+}
+
+#[test]
+fn tails_read_along_across_rotations_on_the_real_disk() {
+    const COUNT: u32 = 1_500;
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Plain::open(Arc::new(FsDisk::at(folder.path())), SMALL, &mut |_| Ok(())).unwrap();
+    thread::scope(|scope| {
+        for limited in [true, false] {
+            let tail = if limited { journal.tail() } else { Tail::open(folder.path()) };
+            let (journal, mut tail) = (&journal, tail.unwrap());
+            scope.spawn(move || {
+                let mut seen = Vec::new();
+                while seen.len() <= COUNT.try_into().unwrap() {
+                    let limit = limited.then(|| journal.durable());
+                    seen.append(&mut read_all(&mut tail, limit).unwrap());
+                    thread::yield_now();
+                }
+                assert_eq!(seen[1..], (0..COUNT).map(note).collect::<Vec<_>>());
+            });
+        }
+        for id in 0..COUNT {
+            journal.commit(append(&journal, [id])).unwrap();
+        }
+    });
+}
+
+#[test]
+fn on_the_real_disk_files_are_private_sized_ahead_and_survive_a_cut() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("sales.journal");
+    let options = JournalOptions::at(Timestamp::MIN);
+    let real = || {
+        let mut count = 0;
+        let disk = Arc::new(FsDisk::create(&folder).unwrap());
+        let journal = Plain::open(disk, options, &mut |_| {
+            count += 1;
+            Ok(())
+        });
+        (journal.unwrap(), count)
+    };
+    let (journal, _) = real();
+    journal.commit(append(&journal, [1, 2])).unwrap();
+    let end = 4_096 + journal.stats().bytes;
+    journal.commit(append(&journal, [3])).unwrap();
+    drop(journal);
+    let mode = |name| fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("secret"), mode(FIRST)), (0o600, 0o600));
+    assert_eq!(fs::metadata(folder.join(FIRST)).unwrap().len(), 1 << 20);
+    fs::OpenOptions::new().write(true).open(folder.join(FIRST)).unwrap().set_len(end + 20).unwrap();
+    assert_eq!(real().1, 3);
+    fs::write(parent.path().join("file"), "").unwrap();
+    assert_eq!(FsDisk::create(&parent.path().join("file")).unwrap_err().kind(), io::ErrorKind::NotADirectory);
+}
+
+#[test]
+fn journals_and_tails_may_move_between_threads() {
+    fn assert_send_sync<T: Send + Sync>() {}
+    assert_send_sync::<Journal<Count>>();
+    assert_send_sync::<Tail>();
+    assert_send_sync::<OpenError>();
+    assert_send_sync::<JournalError>();
+}

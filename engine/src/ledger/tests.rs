@@ -1,0 +1,208 @@
+//! The script, alone and behind a network that loses answers and repeats batches; each proof with its negative
+//! control, a script that lacks the check in question.
+
+#[path = "../../tests/support/bad_network.rs"]
+mod bad_network;
+#[allow(dead_code, reason = "the black-box tests use the rest")]
+#[path = "../../tests/support/redis_server.rs"]
+mod redis_server;
+#[allow(dead_code, reason = "the black-box tests use the rest")]
+#[path = "../../tests/support/shelf.rs"]
+mod shelf;
+
+use std::{collections::BTreeMap, future::pending};
+
+use super::{link::Link, link::Taken, row::Keys, *};
+use crate::{Buyer, PaymentId, Timestamp};
+use bad_network::BadNetwork;
+use redis_server::{PATIENCE, RedisServer};
+use shelf::Shelf;
+
+type Sequences = std::ops::RangeInclusive<u64>;
+
+const OURS: Identity = Identity::new(7, 3, 30);
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(future)
+}
+
+fn records(sequences: Sequences) -> Vec<SoldRecord> {
+    sequences.map(|sequence| Shelf::record("mx3", sequence)).collect()
+}
+
+/// A server and one way to hand batches to it.
+struct Bench {
+    server: RedisServer,
+    endpoint: Endpoint,
+    script: redis::Script,
+}
+
+impl Bench {
+    fn new(script: &str) -> Self {
+        let server = RedisServer::start();
+        let endpoint = Endpoint::parse(&server.url()).unwrap();
+        Self { server, endpoint, script: redis::Script::new(script) }
+    }
+
+    fn deliver(&self, identity: Identity, batch: &[SoldRecord]) -> Result<Taken, LedgerError> {
+        let keys = Keys::new("sellout", "mx3");
+        block_on(async {
+            let mut link = Link::open(&self.endpoint, Options::default().limits()).await?;
+            link.deliver(&self.script, &keys, identity, "mx3", batch).await
+        })
+    }
+
+    fn dump(&self) -> [BTreeMap<String, String>; 2] {
+        ["ledger", "sales"].map(|key| self.server.ask(&format!("HGETALL sellout:{{mx3}}:{key}")))
+    }
+}
+
+/// The script with one piece taken out or changed.
+fn broken(from: &str, to: &str) -> String {
+    assert_eq!(DELIVER.matches(from).count(), 1, "{from}");
+    DELIVER.replace(from, to)
+}
+
+#[test]
+fn a_batch_that_lands_again_or_late_changes_nothing() {
+    let repeats = |script: &str| {
+        let bench = Bench::new(script);
+        for batch in [1..=3, 4..=6] {
+            assert_eq!(bench.deliver(OURS, &records(batch)), Ok(Taken::All));
+        }
+        let before = bench.dump();
+        for late in [1..=3, 2..=5, 6..=6] {
+            assert_eq!(bench.deliver(OURS, &records(late)), Ok(Taken::All));
+        }
+        before == bench.dump()
+    };
+    assert!(repeats(DELIVER));
+    let blind = broken("if sequence > last then", "if true then");
+    assert!(!repeats(&blind), "counting what is skipped must show");
+}
+
+#[test]
+fn a_batch_beyond_the_watermark_is_refused_with_the_watermark() {
+    let leaves_a_gap = |script: &str| {
+        let bench = Bench::new(script);
+        assert_eq!(bench.deliver(OURS, &records(1..=3)), Ok(Taken::All));
+        bench.deliver(OURS, &records(5..=6))
+    };
+    assert_eq!(leaves_a_gap(DELIVER), Ok(Taken::Gap(3)));
+    assert_eq!(leaves_a_gap(&broken("if expected > last + 1 then", "if false then")), Ok(Taken::All));
+}
+
+#[test]
+fn a_record_that_differs_is_a_conflict_and_writes_nothing() {
+    let rewrites = |script: &str| {
+        let bench = Bench::new(script);
+        assert_eq!(bench.deliver(OURS, &records(1..=3)), Ok(Taken::All));
+        let before = bench.dump();
+        let mut other = records(2..=9);
+        other[1].order = "another".to_owned();
+        let outcome = bench.deliver(OURS, &other);
+        (outcome, before == bench.dump())
+    };
+    let conflict = LedgerError::Conflict { sale: "mx3".to_owned(), sequence: 3 };
+    assert_eq!(rewrites(DELIVER), (Err(conflict), true));
+    assert_eq!(
+        rewrites(&broken("elseif found[index] ~= ARGV[at + 2] then", "elseif false then")),
+        (Ok(Taken::All), false)
+    );
+}
+
+#[test]
+fn only_the_newest_opening_of_one_journal_may_write() {
+    let later = |script: &str, identity: Identity| {
+        let bench = Bench::new(script);
+        assert_eq!(bench.deliver(OURS, &records(1..=3)), Ok(Taken::All));
+        bench.deliver(identity, &records(3..=4))
+    };
+    let sale = || "mx3".to_owned();
+    let outdated = LedgerError::StaleEpoch { sale: sale(), found: "3".to_owned(), ours: 2 };
+    let other = LedgerError::OtherEngine { sale: sale(), found: format!("{:016x}", 7) };
+    assert_eq!(later(DELIVER, Identity::new(7, 4, 40)), Ok(Taken::All));
+    assert_eq!(later(DELIVER, Identity::new(7, 2, 20)), Err(outdated));
+    assert_eq!(later(DELIVER, Identity::new(7, 3, 31)), Err(LedgerError::Forked { sale: sale(), ours: 3 }));
+    assert_eq!(later(DELIVER, Identity::new(8, 9, 30)), Err(other));
+
+    let no_epoch = broken("if stored_epoch > epoch then", "if false then");
+    assert_eq!(later(&no_epoch, Identity::new(7, 2, 20)), Ok(Taken::All));
+    let no_fork = broken("stored[3] ~= incarnation then", "false then");
+    assert_eq!(later(&no_fork, Identity::new(7, 3, 31)), Ok(Taken::All));
+    let no_engine = broken("if stored[1] and stored[1] ~= engine then", "if false then");
+    assert_eq!(later(&no_engine, Identity::new(8, 9, 30)), Ok(Taken::All));
+}
+
+#[test]
+fn a_batch_of_any_size_fits() {
+    let bench = Bench::new(DELIVER);
+    for batch in [1..=1, 2..=499, 500..=1_000, 1_001..=10_000, 1..=10_001] {
+        assert_eq!(bench.deliver(OURS, &records(batch)), Ok(Taken::All));
+    }
+    let [ledger, sales] = bench.dump();
+    let units: u32 = records(1..=10_001).iter().map(|record| record.quantity).sum();
+    assert_eq!((ledger["last"].as_str(), ledger["units"].clone()), ("10001", units.to_string()));
+    assert_eq!(sales.len(), 10_001);
+}
+
+/// Delivers 2,000 sales through a network that loses every third answer and repeats those batches later.
+fn through_a_bad_network(script: &str, patience: Duration) -> SaleComparison {
+    let server = RedisServer::start();
+    let network = BadNetwork::before(server.port());
+    let shelf = Arc::new(Shelf::new(1, 1));
+    shelf.sell("mx3", 2_000);
+    let options = Options::default().batch(NonZeroU16::new(50).unwrap());
+    let options = options.retry(Duration::from_millis(1), Duration::from_millis(10));
+    let mut ledger = RedisLedger::new(&network.url(), Arc::clone(&shelf) as _, options.clone()).unwrap();
+    ledger.script = redis::Script::new(script);
+    block_on(async {
+        ledger.run(async { drop(ledger.delivered(patience).await) }).await;
+        let (lost, late) = network.heal();
+        assert!(lost > 0 && late > 0, "{lost} answers lost, {late} copies late");
+        ledger.run(async { drop(ledger.delivered(patience).await) }).await;
+        let url = server.url();
+        let mut comparisons = verify(&url, &*shelf, &options, |record| row::fingerprint(&record.order)).await.unwrap();
+        comparisons.pop().unwrap()
+    })
+}
+
+#[test]
+fn lost_answers_and_late_copies_deliver_every_sale_once() {
+    let comparison = through_a_bad_network(DELIVER, PATIENCE);
+    assert!(comparison.is_exact(), "{comparison:?}");
+}
+
+#[test]
+fn a_script_that_counts_what_it_has_is_caught() {
+    let blind = broken("if sequence > last then", "if true then");
+    let comparison = through_a_bad_network(&blind, Duration::from_secs(2));
+    assert!(!comparison.is_exact() && comparison.units > comparison.expected_units, "{comparison:?}");
+}
+
+#[test]
+fn a_script_that_appends_under_its_own_counter_is_caught() {
+    let appends = "for at = 5, #ARGV, 3 do
+        redis.call('HSET', KEYS[2], redis.call('HLEN', KEYS[2]) + 1, ARGV[at + 2])
+        redis.call('HINCRBY', KEYS[1], 'units', ARGV[at + 1])
+    end
+    local last = tostring(redis.call('HLEN', KEYS[2]))
+    redis.call('HSET', KEYS[1], 'last', last)
+    return { 'OK', last, '' }";
+    let comparison = through_a_bad_network(appends, Duration::from_secs(2));
+    assert!(!comparison.is_exact() && comparison.duplicates > 0, "{comparison:?}");
+}
+
+#[test]
+fn what_callers_share_between_threads_can_be_shared() {
+    fn shared<T: Send + Sync>() {}
+    fn sendable<T: Send>(_: &T) {}
+    shared::<RedisLedger>();
+    shared::<LedgerDriver>();
+    shared::<LedgerStatus>();
+    shared::<LedgerError>();
+    shared::<Undelivered>();
+    let ledger = RedisLedger::new("redis://127.0.0.1:1", Arc::new(Shelf::new(1, 1)), Options::default()).unwrap();
+    sendable(&ledger.run(pending()));
+}

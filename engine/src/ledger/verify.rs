@@ -1,0 +1,186 @@
+//! The proof that Redis has what the journal has: everything is read back and compared, record by record.
+//!
+//! It shares the keys and the text of a record with delivery, and nothing else: neither its watermarks nor its
+//! memory. It writes nothing.
+
+use std::collections::HashSet;
+
+use super::{
+    Options,
+    courier::gapless,
+    error::LedgerError,
+    link::{Endpoint, Link},
+    row::{self, Keys},
+};
+use crate::{SaleHead, SoldRecord, Source};
+
+/// How many records are compared in one round trip.
+const PAGE: usize = 1_000;
+
+/// One sale in Redis, held against the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SaleComparison {
+    /// The sale's name.
+    pub sale: String,
+    /// Records in the journal.
+    pub expected: u64,
+    /// Fields in Redis.
+    pub found: u64,
+    /// Sequences of the journal that Redis doesn't have.
+    pub missing: u64,
+    /// Records in Redis whose order id stands under another sequence too, and fields that aren't a sequence of the
+    /// journal at all.
+    pub duplicates: u64,
+    /// Sequences under which Redis has another record than the journal.
+    pub different: u64,
+    /// The last sequence that Redis says it has.
+    pub watermark: u64,
+    /// The units of the journal's records.
+    pub expected_units: u64,
+    /// The units that Redis says it has.
+    pub units: u64,
+    /// The digests of the journal's records, added up.
+    pub expected_digest: u128,
+    /// The digests of the records in Redis, added up, as far as they can be read.
+    pub digest: u128,
+}
+
+impl SaleComparison {
+    /// Whether every record of the journal is in Redis once, as it is, and nothing else, and the sums agree.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.expected == self.found
+            && self.missing == 0
+            && self.duplicates == 0
+            && self.different == 0
+            && self.watermark == self.expected
+            && self.units == self.expected_units
+            && self.digest == self.expected_digest
+    }
+}
+
+/// Reads back every sale of `source` from the Redis at `url` and compares it with the journal.
+///
+/// `options` must have the key prefix with which the sales were delivered. `digest` maps a record to a number; they
+/// are added up with wrap-around, so the sum doesn't depend on the order and shows a record that came twice.
+///
+/// Compare at rest: a sale that goes on is shown as it was when its comparison began, and what is sold meanwhile may
+/// show in `found` and `watermark`.
+///
+/// # Errors
+/// [`LedgerError`] if Redis or the source can't be read, or a key holds something else than a ledger.
+pub async fn verify<D>(
+    url: &str,
+    source: &dyn Source,
+    options: &Options,
+    digest: D,
+) -> Result<Vec<SaleComparison>, LedgerError>
+where
+    D: Fn(&SoldRecord) -> u128,
+{
+    let endpoint = Endpoint::parse(url)?;
+    let mut link = Link::open(&endpoint, options.limits()).await?;
+    let mut comparisons = Vec::new();
+    for head in source.sales() {
+        comparisons.push(compare(&mut link, source, options, &digest, head).await?);
+    }
+    Ok(comparisons)
+}
+
+async fn compare<D>(
+    link: &mut Link<'_>,
+    source: &dyn Source,
+    options: &Options,
+    digest: &D,
+    SaleHead { name, last, .. }: SaleHead,
+) -> Result<SaleComparison, LedgerError>
+where
+    D: Fn(&SoldRecord) -> u128,
+{
+    let keys = Keys::new(&options.prefix, &name);
+    let mut tally = SaleComparison {
+        sale: name.clone(),
+        expected: last,
+        found: 0,
+        missing: 0,
+        duplicates: 0,
+        different: 0,
+        watermark: 0,
+        expected_units: 0,
+        units: 0,
+        expected_digest: 0,
+        digest: 0,
+    };
+    let mut orders = HashSet::new();
+    let mut cursor = 0;
+    let mut records = Vec::new();
+    while cursor < last {
+        records.clear();
+        let unreadable = |reason| LedgerError::Source { sale: name.clone(), reason };
+        source.read(&name, cursor, PAGE, &mut records).map_err(unreadable)?;
+        records.retain(|record| record.sequence <= last);
+        cursor = gapless(cursor, &records).map_err(unreadable)?;
+        let sequences: Vec<String> = records.iter().map(|record| record.sequence.to_string()).collect();
+        let texts = link.texts(&keys, &name, &sequences).await?;
+        for (record, text) in records.iter().zip(&texts) {
+            tally.expected_units += u64::from(record.quantity);
+            tally.expected_digest = tally.expected_digest.wrapping_add(digest(record));
+            let Some(text) = text else {
+                tally.missing += 1;
+                continue;
+            };
+            tally.different += u64::from(*text != row::text(record));
+            let found = row::parse(record.sequence, text);
+            tally.digest = tally.digest.wrapping_add(found.as_ref().map_or(0, digest));
+            let repeated = found.is_some_and(|found| !orders.insert(row::fingerprint(&found.order)));
+            tally.duplicates += u64::from(repeated);
+        }
+    }
+    for mark in link.marks(&options.prefix, &[name.as_str()]).await? {
+        let mark = mark?;
+        (tally.found, tally.watermark, tally.units) = (mark.fields, mark.last, mark.units);
+    }
+    if tally.found > tally.expected - tally.missing {
+        tally.duplicates += strangers(link, source, &keys, &name, last, digest, &mut tally.digest).await?;
+    }
+    Ok(tally)
+}
+
+/// How many fields aren't a sequence of the journal; their records are added to `sum`.
+async fn strangers<D>(
+    link: &mut Link<'_>,
+    source: &dyn Source,
+    keys: &Keys,
+    sale: &str,
+    last: u64,
+    digest: &D,
+    sum: &mut u128,
+) -> Result<u64, LedgerError>
+where
+    D: Fn(&SoldRecord) -> u128,
+{
+    // A walk may show a field twice.
+    let mut fields = HashSet::new();
+    let mut cursor = 0;
+    loop {
+        let (next, page) = link.walk(keys, sale, cursor).await?;
+        for (field, text) in page {
+            let sequence = field.parse::<u64>().ok().filter(|number| number.to_string() == field);
+            if sequence.is_none_or(|sequence| sequence == 0 || sequence > last) {
+                let beyond = sequence.unwrap_or(u64::MAX);
+                if fields.insert((beyond, field)) {
+                    *sum = sum.wrapping_add(row::parse(beyond, &text).as_ref().map_or(0, digest));
+                }
+            }
+        }
+        cursor = next;
+        if cursor == 0 {
+            break;
+        }
+    }
+    // What was sold while we walked is no stranger.
+    let newest = source.sales().into_iter().find(|head| head.name == sale).map_or(last, |head| head.last);
+    let strangers = fields.iter().filter(|(sequence, _)| *sequence == 0 || *sequence > newest).count();
+    Ok(strangers.try_into().unwrap_or(u64::MAX))
+}

@@ -1,0 +1,19 @@
+//! The pages of the book, so that their Rust examples compile and run as doctests.
+
+#[doc = include_str!("../../docs/src/introduction.md")]
+mod introduction {}
+
+#[doc = include_str!("../../docs/src/getting-started.md")]
+mod getting_started {}
+
+#[doc = include_str!("../../docs/src/guarantees.md")]
+mod guarantees {}
+
+#[doc = include_str!("../../docs/src/architecture.md")]
+mod architecture {}
+
+#[doc = include_str!("../../docs/src/operations.md")]
+mod operations {}
+
+#[doc = include_str!("../../docs/src/loadgen.md")]
+mod loadgen {}
