@@ -1,2 +1,7 @@
-//! Load generator.
-fn main() {}
+//! The `loadgen` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sellout_loadgen::cli::main().into()
+}

@@ -120,6 +120,14 @@ static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
     specification.encoding().expect("32 distinct symbols, none of them translated")
 });
 
+impl Token {
+    /// The 128 bits that its text stands for.
+    #[must_use]
+    pub const fn as_u128(self) -> u128 {
+        ((self.head as u128) << 64) | self.tag as u128
+    }
+}
+
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = [0; 16];

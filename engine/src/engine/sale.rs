@@ -96,6 +96,18 @@ impl Sale {
         &self.inner.name
     }
 
+    /// When it opens, if that was not at once.
+    #[must_use]
+    pub fn opens_at(&self) -> Option<Timestamp> {
+        self.inner.spec.opens_at
+    }
+
+    /// When it closes by itself, if it does.
+    #[must_use]
+    pub fn closes_at(&self) -> Option<Timestamp> {
+        self.inner.spec.closes_at
+    }
+
     /// Whether it sells now.
     #[must_use]
     pub fn state(&self) -> SaleState {

@@ -1,0 +1,127 @@
+//! A recorded crowd: a CSV of `second,requests`, one row a second, ascending; seconds that are missing were quiet.
+
+use std::{io::Read, path::Path};
+
+use super::curve::Segment;
+use crate::number::real;
+
+/// Why a trace can't be replayed; the message names the line and what was expected there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TraceError {
+    /// The file can't be opened.
+    #[error("can't open the trace {path}: {source}")]
+    Open {
+        /// The trace.
+        path: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A line isn't what it should be.
+    #[error("{path}:{line}: {problem}; expected `second,requests`, two whole numbers with the seconds ascending")]
+    Line {
+        /// The trace.
+        path: String,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// There is no row.
+    #[error("{path}: the trace has no rows; expected lines of `second,requests`")]
+    Empty {
+        /// The trace.
+        path: String,
+    },
+}
+
+/// Reads the trace at `path`, every count multiplied by `scale`.
+///
+/// # Errors
+/// [`TraceError`] names the line that can't be read.
+pub fn read(path: &Path, scale: f64) -> Result<Vec<Segment>, TraceError> {
+    let name = path.display().to_string();
+    match std::fs::File::open(path) {
+        Ok(file) => parse(file, &name, scale),
+        Err(source) => Err(TraceError::Open { path: name, source }),
+    }
+}
+
+/// Reads a trace called `name` from `input`.
+///
+/// # Errors
+/// [`TraceError`] names the line that can't be read.
+pub fn parse(input: impl Read, name: &str, scale: f64) -> Result<Vec<Segment>, TraceError> {
+    let mut rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(input);
+    let mut segments = Vec::new();
+    let mut next_second: Option<u64> = None;
+    let mut row = csv::StringRecord::new();
+    loop {
+        let wrong = |line, problem: String| TraceError::Line { path: name.to_owned(), line, problem };
+        let line = rows.position().line();
+        match rows.read_record(&mut row) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => return Err(wrong(line, error.to_string())),
+        }
+        let line = row.position().map_or(line, csv::Position::line);
+        if segments.is_empty() && &row[0] == "second" {
+            continue;
+        }
+        if row.len() != 2 {
+            return Err(wrong(line, format!("{} fields", row.len())));
+        }
+        let number = |field: &str| field.parse::<u64>().map_err(|_| wrong(line, format!("{field:?} is no count")));
+        let (second, requests) = (number(&row[0])?, number(&row[1])?);
+        let quiet = match next_second {
+            None => 0,
+            Some(next) if second >= next => second - next,
+            Some(next) => return Err(wrong(line, format!("second {second} after second {}", next - 1))),
+        };
+        if quiet > 0 {
+            segments.push(Segment::Linear { seconds: real(quiet), from: 0.0, to: 0.0 });
+        }
+        let rate = real(requests) * scale;
+        segments.push(Segment::Linear { seconds: 1.0, from: rate, to: rate });
+        next_second = second.checked_add(1);
+        if next_second.is_none() {
+            return Err(wrong(line, format!("second {second} is too late")));
+        }
+    }
+    if segments.is_empty() { Err(TraceError::Empty { path: name.to_owned() }) } else { Ok(segments) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(text: &str) -> String {
+        parse(text.as_bytes(), "t.csv", 1.0).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn rows_become_one_second_each_and_gaps_are_quiet() {
+        let segments = parse("second,requests\n10,4\n11,6\n14,2\n".as_bytes(), "t.csv", 2.0).unwrap();
+        let visits: Vec<f64> = segments.iter().map(Segment::visits).collect();
+        let seconds: Vec<f64> = segments.iter().map(Segment::seconds).collect();
+        assert_eq!(visits, [8.0, 12.0, 0.0, 4.0]);
+        assert_eq!(seconds, [1.0, 1.0, 2.0, 1.0]);
+    }
+
+    #[test]
+    fn a_bad_row_is_named_by_its_line_and_what_was_expected() {
+        assert!(problem("second,requests\n0,1\n1,many\n").starts_with("t.csv:3: \"many\" is no count; expected"));
+        assert!(problem("0,1\n5,2\n4,3\n").starts_with("t.csv:3: second 4 after second 5"));
+        assert!(problem("0,1\n1,2,3\n").starts_with("t.csv:2: 3 fields"));
+        assert!(problem("0,1\n1\n").starts_with("t.csv:2: 1 fields"));
+        assert!(problem("0,-1\n").starts_with("t.csv:1:"));
+        assert!(problem("second,requests\n").contains("no rows"));
+        assert!(problem("18446744073709551615,1\n").contains("too late"));
+    }
+
+    #[test]
+    fn a_trace_that_is_not_there_is_named() {
+        let error = read(Path::new("nowhere.csv"), 1.0).unwrap_err();
+        assert!(error.to_string().contains("nowhere.csv"));
+    }
+}

@@ -1,0 +1,164 @@
+//! A whole run against any target: play, ask the target for its books, prove, report.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use crate::{
+    clock::ScaledClock,
+    measure::MeasuringCost,
+    number::{count, millis},
+    report::Report,
+    runner::{Ack, AckLog, Outcome, Progress, Run, RunError},
+    scenario::Scenario,
+    target::{Opening, OrderId, Target},
+    units::Speed,
+    verify::{Books, Invariant, Scene, verify},
+};
+
+/// The schedule lag at the 99th percentile up to which latencies are the target's.
+pub const LAG_BOUND: Duration = Duration::from_millis(50);
+
+/// The share of requests that may stay unsent in a valid run.
+pub const UNSENT_BOUND: f64 = 0.001;
+
+/// How a scenario is played.
+#[derive(Debug)]
+pub struct Settings {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// How many scenario seconds a real one has.
+    pub speed: Speed,
+    /// The master seed.
+    pub seed: u64,
+    /// How many worker threads.
+    pub workers: usize,
+    /// The run's clock, the same that the target has.
+    pub clock: Arc<ScaledClock>,
+    /// Set by whoever wants the run to stop.
+    pub stop: Arc<AtomicBool>,
+    /// Where acknowledged confirmations are written.
+    pub acks: Option<AckLog>,
+    /// What was acknowledged before this run.
+    pub earlier_acks: Vec<Ack>,
+    /// The schedule lag at the 99th percentile up to which latencies are the target's.
+    pub lag_bound: Duration,
+    /// The command line, for the report.
+    pub command_line: Vec<String>,
+}
+
+/// Plays a scenario against `target`; `observe` sees how far it is.
+///
+/// # Errors
+/// [`RunError`] if the target can't be used, or a worker dies.
+pub fn play<T: Target>(
+    target: &T,
+    settings: &Settings,
+    observe: &mut dyn FnMut(&Progress),
+) -> Result<Report, RunError> {
+    let cost = MeasuringCost::measured();
+    let started_at = SystemTime::now();
+    let since_epoch = started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let run = Run {
+        scenario: &settings.scenario,
+        seed: settings.seed,
+        workers: settings.workers.max(1),
+        clock: &settings.clock,
+        stop: &settings.stop,
+        acks: settings.acks.as_ref(),
+        nonce: millis(since_epoch),
+    };
+    let mut outcome = run.play(target, observe)?;
+    let books = books(target, &mut outcome);
+    let holds = std::mem::take(&mut outcome.holds);
+    let scene = Scene {
+        sales: &settings.scenario.sales,
+        opening: &outcome.opening,
+        clock: &settings.clock,
+        ended_ns: outcome.ended_ns,
+    };
+    let figures = HoldFigures::of(&holds, outcome.ended_ns);
+    let mut proof = verify(&scene, holds, &outcome.sales, &books);
+    proof.invariants.extend(acknowledged_kept(&outcome.opening, &settings.earlier_acks));
+    Ok(Report::new(settings, target.name(), started_at, cost, &outcome, figures, proof, &books))
+}
+
+/// What became of the accepted holds, in holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct HoldFigures {
+    pub(crate) held: u64,
+    pub(crate) confirmed: u64,
+    pub(crate) paid_late: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) expired: u64,
+}
+
+impl HoldFigures {
+    fn of(holds: &[crate::verify::log::HoldRecord], ended_ns: u64) -> Self {
+        use crate::verify::log::HoldEnd;
+        let mut figures = Self { held: count(holds.len()), ..Self::default() };
+        for hold in holds {
+            match hold.end {
+                HoldEnd::Sold(_) => figures.confirmed += 1,
+                HoldEnd::SoldLate(_) => {
+                    figures.confirmed += 1;
+                    figures.paid_late += 1;
+                }
+                HoldEnd::Cancelled(_) => figures.cancelled += 1,
+                _ if hold.is_expired(ended_ns) => figures.expired += 1,
+                _ => {}
+            }
+        }
+        figures
+    }
+}
+
+/// Asks the target for its books; what it should tell and can't is a failure of the run.
+fn books<T: Target>(target: &T, outcome: &mut Outcome) -> Books {
+    let mut books = Books::default();
+    for place in 0..outcome.sales.len() {
+        let totals = target.totals(place).unwrap_or_else(|error| {
+            outcome.failures.push(error.to_string());
+            None
+        });
+        books.totals.push(totals);
+    }
+    match target.journal() {
+        Ok(journal) => books.journal = journal,
+        Err(error) => outcome.failures.push(error.to_string()),
+    }
+    match target.ledger() {
+        Ok(ledger) => books.ledger = ledger,
+        Err(error) => outcome.failures.push(error.to_string()),
+    }
+    books
+}
+
+/// Everything that was acknowledged before this run was there when the target was opened again.
+fn acknowledged_kept(opening: &Opening, earlier: &[Ack]) -> Option<Invariant> {
+    if earlier.is_empty() {
+        return None;
+    }
+    let recovered = opening.sales.iter().flat_map(|sale| &sale.confirmed);
+    let recovered = recovered.map(|sale| (sale.sale.as_str(), sale.order));
+    Some(kept(earlier, &recovered.collect()))
+}
+
+/// Whether every acknowledged confirmation is among those that were found.
+pub(crate) fn kept(acks: &[Ack], found: &HashSet<(&str, OrderId)>) -> Invariant {
+    let is_lost = |ack: &&Ack| !found.contains(&(ack.sale.as_str(), ack.order));
+    let lost = acks.iter().filter(is_lost).count();
+    let evidence = match acks.iter().find(is_lost) {
+        Some(ack) => format!(
+            "{lost} of {} acknowledged confirmations are missing, the first is order {} of {} (payment {})",
+            acks.len(),
+            ack.order,
+            ack.sale,
+            ack.payment
+        ),
+        None => format!("{} acknowledged confirmations, all of them recovered", acks.len()),
+    };
+    Invariant { name: "acknowledged_kept", holds: lost == 0, evidence }
+}

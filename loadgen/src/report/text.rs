@@ -1,0 +1,251 @@
+//! The result as a person reads it in ten seconds.
+
+use std::{
+    fmt::{self, Write},
+    time::Duration,
+};
+
+use anstyle::{AnsiColor, Style as Paint};
+
+use super::{LatencyFigures, Report, SaleFigures, Verdict};
+use crate::measure::Percentiles;
+
+/// How the result is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Style {
+    /// Colours, on a terminal.
+    pub colour: bool,
+    /// One line only.
+    pub quiet: bool,
+}
+
+/// The result as text.
+#[must_use]
+pub fn render(report: &Report, style: Style) -> String {
+    let mut text = String::new();
+    // Writing to a string can't fail.
+    let _ = if style.quiet { verdict(&mut text, report, style) } else { whole(&mut text, report, style) };
+    text
+}
+
+fn whole(text: &mut String, report: &Report, style: Style) -> fmt::Result {
+    verdict(text, report, style)?;
+    if !report.story.is_empty() {
+        writeln!(text, "  {}", report.story)?;
+    }
+    writeln!(text)?;
+    sales(text, &report.sales)?;
+    writeln!(text)?;
+    let real_time = span(Duration::from_millis(report.duration_ms));
+    let scenario_time = span(Duration::from_millis(report.scenario_ms));
+    writeln!(
+        text,
+        "crowd      {} people, {} first visits; {scenario_time} in {real_time} at {}x",
+        grouped(report.crowd.people),
+        grouped(report.crowd.visits),
+        report.speed
+    )?;
+    requests(text, report)?;
+    latencies(text, report)?;
+    match &report.journal {
+        Some(journal) => writeln!(
+            text,
+            "journal    {} records, {} bytes, {} sales",
+            grouped(journal.records),
+            grouped(journal.bytes),
+            grouped(journal.sales)
+        )?,
+        None => writeln!(text, "journal    none")?,
+    }
+    match &report.ledger {
+        Some(ledger) => writeln!(
+            text,
+            "ledger     {} sales, {} missing, {} twice",
+            grouped(ledger.sales),
+            grouped(ledger.missing),
+            grouped(ledger.duplicates)
+        )?,
+        None => writeln!(text, "ledger     none")?,
+    }
+    writeln!(
+        text,
+        "generator  {} thread(s), {:.0}% of one processor; a clock read costs {:.0}ns, a record {:.0}ns; seed {}",
+        report.threads,
+        report.generator_cpu_share * 100.0,
+        report.clock_cost_ns.clock_read,
+        report.clock_cost_ns.record,
+        report.seed
+    )?;
+    proof(text, report, style)
+}
+
+fn verdict(text: &mut String, report: &Report, style: Style) -> fmt::Result {
+    let (mark, colour) =
+        if report.is_sold_right() { ("sold right", AnsiColor::Green) } else { ("SOLD WRONG", AnsiColor::Red) };
+    let mark = painted(mark, colour, style);
+    let timing = match report.verdict {
+        Verdict::Valid => painted("valid", AnsiColor::Green, style),
+        Verdict::GeneratorLimited => painted("generator-limited", AnsiColor::Yellow, style),
+    };
+    let (sold, stock) = report.sales.iter().fold((0, 0), |(sold, stock), sale| (sold + sale.sold, stock + sale.stock));
+    let stopped = if report.interrupted { ", stopped by hand" } else { "" };
+    writeln!(
+        text,
+        "{}: {mark}, {} of {} units sold{stopped}; {timing}: {}; seed {}",
+        report.scenario,
+        grouped(sold),
+        grouped(stock),
+        report.verdict_reason,
+        report.seed
+    )
+}
+
+/// At most so many sales are listed, those with the largest stock to report first.
+const SALES_SHOWN: usize = 20;
+
+fn sales(text: &mut String, sales: &[SaleFigures]) -> fmt::Result {
+    let widest = sales.iter().take(SALES_SHOWN).map(|sale| sale.sale.len()).fold(4, usize::max);
+    writeln!(
+        text,
+        "{:widest$} {:>10} {:>10} {:>8} {:>10} {:>9} {:>10} {:>9}  sold out after",
+        "sale", "stock", "sold", "held", "free", "oversold", "undersold", "over cap"
+    )?;
+    for sale in sales.iter().take(SALES_SHOWN) {
+        let sold_out = sale.sold_out_ms.map_or_else(|| "-".to_owned(), |ms| span(Duration::from_millis(ms)));
+        writeln!(
+            text,
+            "{:widest$} {:>10} {:>10} {:>8} {:>10} {:>9} {:>10} {:>9}  {sold_out}",
+            sale.sale,
+            grouped(sale.stock),
+            grouped(sale.sold),
+            grouped(sale.held),
+            grouped(sale.free),
+            grouped(sale.oversold),
+            grouped(sale.undersold),
+            grouped(sale.over_cap),
+        )?;
+    }
+    if sales.len() > SALES_SHOWN {
+        writeln!(text, "... and {} more sales", sales.len() - SALES_SHOWN)?;
+    }
+    Ok(())
+}
+
+fn requests(text: &mut String, report: &Report) -> fmt::Result {
+    let requests = &report.requests;
+    writeln!(
+        text,
+        "requests   {} offered, {} started, {} completed, {} unsent",
+        grouped(requests.offered),
+        grouped(requests.started),
+        grouped(requests.completed),
+        grouped(requests.unsent)
+    )?;
+    writeln!(
+        text,
+        "holds      {} granted: {} confirmed ({} late), {} cancelled, {} expired",
+        grouped(requests.held),
+        grouped(requests.confirmed),
+        grouped(requests.paid_late),
+        grouped(requests.cancelled),
+        grouped(requests.expired)
+    )?;
+    let mut refused: Vec<_> = requests.refused.iter().collect();
+    refused.sort_unstable_by_key(|(_, times)| std::cmp::Reverse(**times));
+    let refused = refused.into_iter().map(|(name, times)| format!("{} {}", grouped(*times), name.replace('_', " ")));
+    let refused: Vec<_> = refused.collect();
+    writeln!(text, "refused    {}", if refused.is_empty() { "none".to_owned() } else { refused.join(", ") })
+}
+
+fn latencies(text: &mut String, report: &Report) -> fmt::Result {
+    let label = if report.verdict == Verdict::Valid { "" } else { "  (the generator's, not the target's)" };
+    writeln!(
+        text,
+        "{:10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}{label}",
+        "latency", "p50", "p90", "p99", "p99.9", "p99.99", "max"
+    )?;
+    let LatencyFigures { response, service, lag, .. } = &report.latency_ns;
+    for (name, figures) in [("response", response), ("service", service), ("lag", lag)] {
+        latency(text, name, figures)?;
+    }
+    latency(text, "confirm", &report.confirm_latency_ns.response)
+}
+
+fn latency(text: &mut String, name: &str, figures: &Percentiles) -> fmt::Result {
+    let Percentiles { p50, p90, p99, p99_9, p99_99, max } = *figures;
+    write!(text, "  {name:8}")?;
+    for nanos in [p50, p90, p99, p99_9, p99_99, max] {
+        write!(text, " {:>9}", short(nanos))?;
+    }
+    writeln!(text)
+}
+
+fn proof(text: &mut String, report: &Report, style: Style) -> fmt::Result {
+    let holding = report.invariants.iter().filter(|invariant| invariant.holds).count();
+    writeln!(text, "proof      {holding} of {} invariants hold", report.invariants.len())?;
+    for invariant in &report.invariants {
+        let mark = if invariant.holds {
+            painted("ok", AnsiColor::Green, style)
+        } else {
+            painted("BROKEN", AnsiColor::Red, style)
+        };
+        writeln!(text, "  {mark} {}: {}", invariant.name, invariant.evidence)?;
+    }
+    for failure in &report.failures {
+        writeln!(text, "  {} {failure}", painted("failed", AnsiColor::Red, style))?;
+    }
+    Ok(())
+}
+
+fn painted(word: &str, colour: AnsiColor, style: Style) -> String {
+    if style.colour {
+        let paint = Paint::new().fg_color(Some(colour.into())).bold();
+        format!("{paint}{word}{paint:#}")
+    } else {
+        word.to_owned()
+    }
+}
+
+/// A count with its thousands apart: 2,099.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Nanoseconds in the unit that leaves two to four digits.
+fn short(nanos: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")];
+    match UNITS.iter().find(|(unit, _)| nanos >= *unit) {
+        Some((unit, name)) => format!("{}.{:02}{name}", nanos / unit, nanos % unit * 100 / unit),
+        None => format!("{nanos}ns"),
+    }
+}
+
+/// A span without the digits that nobody reads.
+fn span(span: Duration) -> String {
+    let rounded = if span >= Duration::from_mins(1) { Duration::from_secs(span.as_secs()) } else { span };
+    humantime::format_duration(rounded).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(2_099), "2,099");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(short(312), "312ns");
+        assert_eq!(short(2_050), "2.05us");
+        assert_eq!(short(50_000_000), "50.00ms");
+        assert_eq!(span(Duration::from_millis(61_234)), "1m 1s");
+    }
+}

@@ -1,0 +1,152 @@
+//! The proof: what the replies say, checked without asking the target.
+//!
+//! Every accepted hold is logged by the worker that asked for it, with the real instants of call and reply. A unit was
+//! *certainly* taken from the reply of `reserve` to the call that ended it, and *possibly* taken from the call of
+//! `reserve` to the reply that ended it, or to the instant at which it must have expired. No more than the stock may
+//! ever be certainly taken; nobody may be refused for want of stock while no more than the rest is possibly taken.
+//! Only then are the target's own sums, its journal and its ledger compared with these figures.
+
+mod books;
+pub mod invariant;
+pub mod log;
+mod sale;
+mod timeline;
+
+use std::{collections::HashSet, time::Duration};
+
+use sellout::Timestamp;
+
+use crate::{
+    clock::ScaledClock,
+    number::{count, nanos},
+    scenario::SalePlan,
+    target::{JournalProof, LedgerProof, Opening, OrderId, Totals},
+};
+
+use self::log::{HoldRecord, SaleLog};
+pub use self::{
+    books::LedgerFigures,
+    invariant::{Invariant, Invariants},
+    sale::SaleProof,
+};
+
+/// How long after deadline and grace a unit must be on sale again, in real time: one tick of the driver, and what the
+/// scheduler of a busy machine may take.
+pub const EXPIRY_SLACK: Duration = Duration::from_millis(250);
+
+/// What was played, as far as the proof needs it.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    /// The sales.
+    pub sales: &'a [SalePlan],
+    /// What stood in the shop before.
+    pub opening: &'a Opening,
+    /// The run's clock.
+    pub clock: &'a ScaledClock,
+    /// When the last worker stopped, in real nanoseconds since the start.
+    pub ended_ns: u64,
+}
+
+/// What the target says of itself; `None` where it says nothing.
+#[derive(Debug, Default)]
+pub struct Books {
+    /// Its sums, a sale.
+    pub totals: Vec<Option<Totals>>,
+    /// Its journal.
+    pub journal: Option<JournalProof>,
+    /// Its ledger.
+    pub ledger: Option<LedgerProof>,
+}
+
+/// The proof of a run.
+#[derive(Debug)]
+pub struct Proof {
+    /// The figures of each sale, from the replies.
+    pub sales: Vec<SaleProof>,
+    /// What was checked, and whether it holds.
+    pub invariants: Vec<Invariant>,
+    /// The comparison with the ledger, if there is one.
+    pub ledger: Option<LedgerFigures>,
+}
+
+/// Checks the logs of all workers, and then what the target says of itself.
+#[must_use]
+pub fn verify(scene: &Scene<'_>, mut holds: Vec<HoldRecord>, logs: &[SaleLog], books: &Books) -> Proof {
+    let mut invariants = Invariants::default();
+    for hold in &mut holds {
+        hold.settle();
+    }
+    holds.sort_unstable_by_key(|hold| (hold.sale, hold.buyer, hold.called_ns));
+    let mut sales = Vec::with_capacity(scene.sales.len());
+    let mut rest = holds.as_slice();
+    for (place, log) in logs.iter().enumerate() {
+        let mine = rest.partition_point(|hold| hold.sale == place);
+        let (of_sale, after) = rest.split_at(mine);
+        rest = after;
+        sales.push(sale::check(scene, place, of_sale, log, &mut invariants));
+    }
+    unique_names(&holds, &mut invariants);
+    books::check_totals(scene, &sales, &books.totals, &mut invariants);
+    if let Some(journal) = &books.journal {
+        books::check_journal(scene, &holds, journal, &mut invariants);
+    }
+    let ledger = books.ledger.as_ref().map(|ledger| {
+        let known = books.journal.as_ref().map(|journal| journal.sales.as_slice());
+        books::check_ledger(scene, &holds, known, ledger, &mut invariants)
+    });
+    books::check_digests(scene, books, &mut invariants);
+    Proof { sales, invariants: invariants.into_list(), ledger }
+}
+
+/// No two holds share a ticket, no two sales an order.
+fn unique_names(holds: &[HoldRecord], invariants: &mut Invariants) {
+    let mut tickets = HashSet::with_capacity(holds.len());
+    let mut orders: HashSet<(usize, OrderId)> = HashSet::new();
+    let (mut twice, mut same_order) = (None, None);
+    for hold in holds {
+        if !tickets.insert((hold.sale, hold.ticket)) {
+            twice.get_or_insert_with(|| format!("buyer {} got ticket {:032x} a second time", hold.buyer, hold.ticket));
+        }
+        if let Some(order) = hold.order
+            && !orders.insert((hold.sale, order))
+        {
+            same_order.get_or_insert_with(|| format!("buyer {} got order {order} a second time", hold.buyer));
+        }
+    }
+    invariants.check("tickets_unique", twice, || format!("{} tickets, all different", tickets.len()));
+    invariants.check("orders_unique", same_order, || format!("{} orders, all different", orders.len()));
+}
+
+impl Scene<'_> {
+    fn slack_ns() -> u64 {
+        nanos(EXPIRY_SLACK)
+    }
+
+    /// The instant at which a sale opens: as the scenario says, unless an earlier run fixed it.
+    fn opens_at(&self, place: usize) -> Timestamp {
+        let before = self.opening.sales.get(place).and_then(|sale| sale.opens_at);
+        before.unwrap_or_else(|| self.clock.base().plus(self.sales[place].opens_at))
+    }
+
+    /// The instant at which a sale closes, if it does.
+    fn closes_at(&self, place: usize) -> Option<Timestamp> {
+        let plan = &self.sales[place];
+        Some(self.opens_at(place).plus(plan.closes_at?.saturating_sub(plan.opens_at)))
+    }
+
+    /// Units that an earlier run sold, and left on hold.
+    fn before(&self, place: usize) -> (u64, u64) {
+        self.opening.sales.get(place).map_or((0, 0), |sale| (sale.sold(), sale.held))
+    }
+
+    /// Real nanoseconds until every hold of an earlier run is over.
+    fn earlier_holds_over_ns(&self, place: usize) -> u64 {
+        let sale = &self.sales[place];
+        self.clock.real_ns(sale.hold + sale.grace).saturating_add(Self::slack_ns())
+    }
+
+    /// Sales that an earlier run confirmed.
+    fn confirmed_before(&self) -> u64 {
+        self.opening.sales.iter().map(|sale| count(sale.confirmed.len())).sum()
+    }
+}
