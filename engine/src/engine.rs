@@ -298,6 +298,7 @@ impl Engine {
     ///
     /// Call it every few milliseconds with [`Engine::now`], or have a [driver](Engine::drive) do it. A unit of an
     /// expired hold is on sale again within one tick after its deadline and grace.
+    #[expect(clippy::must_use_candidate, reason = "it acts; what it did is news for those who count")]
     pub fn tick(&self, now: Timestamp) -> Ticked {
         self.inner.tick(now)
     }

@@ -5,13 +5,13 @@
 //!
 //! | key | fields |
 //! |---|---|
-//! | `sellout:{<sale>}:ledger` | `engine`, `epoch`, `incarnation`: who writes · `last`: the watermark · `units`: sold up to it |
+//! | `sellout:{<sale>}:ledger` | `engine`, `epoch`, `incarnation`: who writes; `last`: the watermark; `units`: so far |
 //! | `sellout:{<sale>}:sales` | the sequence, in decimal -> the record, as JSON |
 //!
 //! What holds true:
 //! - every durable sale gets into Redis, once, under its sequence, whatever is re-sent, reordered, timed out, or failed
 //!   over: a batch is one script that skips what is there, compares it, and moves the watermark last;
-//! - a Redis that lost acknowledged writes is delivered to again, from the journal, within about a second of its return;
+//! - a Redis that lost acknowledged writes is delivered to again, from the journal, about a second after its return;
 //! - a journal that isn't the newest (restored, or opened twice) is refused and shown, and overwrites nothing;
 //! - the ledger owns no thread unless asked for one with [`RedisLedger::spawn`], and never slows down `confirm`.
 //!

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::core::{MAX_CAP, MAX_STOCK, Timestamp};
 
 /// The longest hold, grace included: 366 days.
-pub(crate) const LONGEST_HOLD: Duration = Duration::from_secs(366 * 24 * 3600);
+pub(crate) const LONGEST_HOLD: Duration = Duration::from_hours(366 * 24);
 
 /// Who may buy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,7 +102,7 @@ impl SaleSpec {
             stock,
             cap: 1,
             largest: 1,
-            hold: Duration::from_secs(15 * 60),
+            hold: Duration::from_mins(15),
             grace: Duration::from_secs(2),
             opens_at: None,
             closes_at: None,

@@ -1,6 +1,6 @@
 //! Every confirmed sale reaches Redis once, whatever happens to Redis: against real servers, read back by `verify`.
 
-#![allow(clippy::unwrap_used, reason = "a helper's unwrap is the proof's own failure, as a test's is")]
+#![expect(clippy::unwrap_used, reason = "a helper's unwrap is the proof's own failure, as a test's is")]
 
 #[path = "support/redis_server.rs"]
 mod redis_server;

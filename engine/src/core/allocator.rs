@@ -20,11 +20,13 @@ use super::{
     cap::{CapRefusal, CapTable},
     deadlines::Deadlines,
     permits::{Denied, Gate, Mark, Permits},
-    slots::{BLOCK, Meta, Slots, Snapshot, State},
+    slots::{BLOCK, CHUNKS, Meta, Slots, Snapshot, State},
     supply::Supply,
     sync::{AtomicU64, MODEL, Ordering},
 };
 
+mod changes;
+mod restore;
 #[cfg(all(test, sellout_shuttle))]
 mod shuttle_tests;
 #[cfg(all(test, not(any(sellout_loom, sellout_shuttle))))]
@@ -258,14 +260,16 @@ impl Allocator {
         now: u64,
         home: usize,
         key_epoch: u16,
-        mut answer: impl FnMut(Result<Made, Refusal>),
+        mut answer: impl FnMut(Buyer, Result<Made, Refusal>),
     ) {
         const BATCH: usize = 32;
         for chunk in buyers.chunks(BATCH) {
             let gate = self.permits.gate();
             if !gate.is_open() {
                 let refusal = self.refuse(gate, false);
-                chunk.iter().for_each(|_| answer(Err(refusal)));
+                for buyer in chunk {
+                    answer(*buyer, Err(refusal));
+                }
                 continue;
             }
             let mut attempts: [_; BATCH] = std::array::from_fn(|_| None);
@@ -278,19 +282,19 @@ impl Allocator {
             for (buyer, attempt) in chunk.iter().zip(&mut attempts) {
                 let Some(attempt) = attempt.take() else {
                     // Refused by the cap, or twice in this batch: by now the first of the two is decided.
-                    answer(self.reserve(*buyer, 1, now, home, key_epoch));
+                    answer(*buyer, self.reserve(*buyer, 1, now, home, key_epoch));
                     continue;
                 };
                 if permits == 0 {
                     self.cap.abort(attempt);
-                    answer(self.reserve(*buyer, 1, now, home, key_epoch));
+                    answer(*buyer, self.reserve(*buyer, 1, now, home, key_epoch));
                     continue;
                 }
                 permits -= 1;
                 let Some(slot) = self.supply.pop(&self.slots, home) else {
                     self.permits.give(home, 1);
                     self.cap.abort(attempt);
-                    answer(Err(self.nothing_free()));
+                    answer(*buyer, Err(self.nothing_free()));
                     continue;
                 };
                 let due = now.saturating_add(self.rules.hold);
@@ -299,7 +303,7 @@ impl Allocator {
                 let generation = self.slots.hold(slot, due, meta);
                 self.deadlines.note(&self.slots, slot, due);
                 self.note_change(slot);
-                answer(Ok(Made { id: HoldId { slot, generation, key_epoch }, due }));
+                answer(*buyer, Ok(Made { id: HoldId { slot, generation, key_epoch }, due }));
             }
         }
     }
@@ -454,7 +458,8 @@ impl Allocator {
     /// How many chunks of slots `units` on offer need.
     pub(crate) fn chunks_for(&self, units: u64) -> usize {
         let needed = units + u64::from(self.spare);
-        (1..).find(|&chunks| u64::from(self.slots.capacity(chunks)) >= needed).expect("stock is bounded by MAX_STOCK")
+        let enough = |chunks: &usize| u64::from(self.slots.capacity(*chunks)) >= needed;
+        (1..=CHUNKS).find(enough).expect("stock is bounded by MAX_STOCK")
     }
 
     /// Lets the slots of the first `chunks` chunks be used.
@@ -478,77 +483,6 @@ impl Allocator {
         let capacity = u32::try_from(capacity).expect("slots are u32");
         let retired = (0..capacity).filter(|&slot| self.slots.load(slot).state() == State::Retired).count();
         u32::try_from(retired).expect("slots are u32")
-    }
-
-    /// Shows slots that have changed since they were last shown, as they are now: word, key epoch and share.
-    ///
-    /// It begins at the block numbered `from` and stops after some `enough` of them; the answer is where to go on,
-    /// or `None` at the end. A whole round starts from 0.
-    pub(crate) fn drain_changes(
-        &self,
-        from: u32,
-        enough: u32,
-        mut changed: impl FnMut(u32, Snapshot, u16, Share),
-    ) -> Option<u32> {
-        // AcqRel: the blocks are looked at after this; see `note_change`.
-        if from == 0 && self.changed.swap(0, Ordering::AcqRel) == 0 {
-            return None;
-        }
-        let mut shown = 0;
-        for (first, chunk) in self.slots.present() {
-            for (number, block) in (first / BLOCK..).zip(&chunk.blocks) {
-                if number < from {
-                    continue;
-                }
-                if shown >= enough {
-                    return Some(number);
-                }
-                // AcqRel: Acquire sees the changed slots; a read-modify-write on both sides, so that a change is
-                // either seen here or finds `changed` cleared and sets it.
-                let mut bits = block[1].swap(0, Ordering::AcqRel);
-                shown += bits.count_ones();
-                while bits != 0 {
-                    self.show(number * BLOCK + bits.trailing_zeros(), &mut changed);
-                    bits &= bits - 1;
-                }
-            }
-        }
-        None
-    }
-
-    /// Whether slots have changed since the last round of `drain_changes`.
-    pub(crate) fn has_changes(&self) -> bool {
-        // Relaxed: a hint; the round decides.
-        self.changed.load(Ordering::Relaxed) != 0
-    }
-
-    fn show(&self, slot: u32, changed: &mut impl FnMut(u32, Snapshot, u16, Share)) {
-        loop {
-            let snapshot = self.slots.load(slot);
-            let meta = self.slots.meta(slot);
-            // While a slot is free its meta is a link: there is no share to read.
-            let share = match snapshot.state() {
-                State::Free(_) | State::Retired => Share { buyer: Buyer::from(0), quantity: 0 },
-                _ => self.share(meta),
-            };
-            if self.slots.load(slot) == snapshot {
-                return changed(slot, snapshot, meta.key_epoch, share);
-            }
-        }
-    }
-
-    #[inline]
-    fn note_change(&self, slot: u32) {
-        if !self.journaled {
-            return;
-        }
-        // AcqRel: Release publishes the slot's new word to the drain; Acquire, coming after a drain, sees
-        // `changed` as that drain left it.
-        self.slots.block(slot)[1].fetch_or(1 << (slot % BLOCK), Ordering::AcqRel);
-        // Relaxed: see above.
-        if self.changed.load(Ordering::Relaxed) == 0 {
-            self.changed.store(1, Ordering::Relaxed);
-        }
     }
 
     /// Counts units: free by the permits, held and sold slot by slot. Exact at rest.
@@ -630,41 +564,6 @@ impl Allocator {
             return Refusal::SoldOut { first: self.permits.mark_sold_out(gate) };
         }
         Refusal::AllHeld { on_hold, next_due: self.deadlines.earliest(), first }
-    }
-
-    /// Recovery: puts back a hold or a sale that the journal has. Before anyone else knows the sale.
-    pub(crate) fn restore(&self, id: HoldId, share: Share, state: State) {
-        let attempt =
-            self.cap.begin(share.buyer, share.quantity, u32::MAX).expect("recovery has one thread and no limit");
-        self.cap.commit(&attempt, share.quantity);
-        let taken = self.permits.drain(0, u64::from(share.quantity));
-        debug_assert_eq!(taken, u64::from(share.quantity), "the journal has more units than the stock");
-        let meta = Meta { cell: attempt.cell(), quantity: share.quantity, key_epoch: id.key_epoch };
-        self.slots.restore(id.slot, state, id.generation, meta);
-        match state {
-            State::Held { due } => self.deadlines.note(&self.slots, id.slot, due),
-            State::Sold { .. } => {
-                self.cap.settle(attempt.cell(), share.quantity);
-                // Relaxed: nobody else is there yet.
-                self.sold[0].fetch_add(u64::from(share.quantity), Ordering::Relaxed);
-            }
-            _ => {}
-        }
-    }
-
-    /// Recovery: a slot that was used and is free now.
-    pub(crate) fn restore_free(&self, slot: u32, generation: u32, end: Option<End>) {
-        let meta = Meta { cell: super::cap::CellIndex(0), quantity: 0, key_epoch: 0 };
-        if generation >> super::slots::GENERATION_BITS != 0 {
-            return self.slots.restore(slot, State::Retired, generation - 1, meta);
-        }
-        self.slots.restore(slot, State::Free(end), generation, meta);
-        self.supply.push(&self.slots, slot as usize, slot);
-    }
-
-    /// Recovery: slots from `fresh` on were never used.
-    pub(crate) fn restore_fresh(&self, fresh: u32) {
-        self.supply.skip_to(fresh);
     }
 }
 

@@ -378,7 +378,7 @@ impl CapTable {
         let writing = Entry::new(State::Writing, generation);
         // Acquire: the identity is written after the cell is ours. Relaxed on failure: looked up anew.
         cell[0].compare_exchange(seen.0, writing.0, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        self.publish(segment, cell, buyer, place, generation);
+        publish(segment, cell, buyer, place, generation);
         let pending = Entry::new(State::Pending, generation);
         match self.verify(hash, buyer, place) {
             Verdict::Clear => {
@@ -399,21 +399,6 @@ impl CapTable {
                 None
             }
         }
-    }
-
-    /// Writes the identity into a claimed cell and shows it.
-    fn publish(&self, segment: &Segment, cell: &Cell, buyer: Buyer, place: Place, generation: u64) {
-        let (high, low) = buyer.words();
-        // Relaxed: published by the Release below.
-        cell[1].store(high, Ordering::Relaxed);
-        cell[2].store(low, Ordering::Relaxed);
-        let reach = u64::from(place.distance) + 1;
-        // Relaxed: only ever rises, and the fence in `verify` orders it before any look that depends on it.
-        if segment.reach.load(Ordering::Relaxed) < reach {
-            segment.reach.fetch_max(reach, Ordering::Relaxed);
-        }
-        // Release: publishes the identity; pairs with the Acquire of `find` and `verify`.
-        cell[0].store(Entry::new(State::Pending, generation).0, Ordering::Release);
     }
 
     /// After a cell was published at `mine`: is there another one of this buyer?
@@ -476,7 +461,7 @@ impl CapTable {
     /// Makes the next segment; every probe window of the present ones was full.
     fn grow(&self) {
         let next = (0..SEGMENTS).find(|&number| self.segments[number].get().is_none());
-        let next = next.filter(|&number| u64::from(self.first) << (number + 1) <= u64::from(u32::MAX));
+        let next = next.filter(|&number| u32::try_from(u64::from(self.first) << (number + 1)).is_ok());
         self.segment(next.expect("at most MAX_STOCK entries and one a thread can't fill every window of 2^31 cells"));
     }
 
@@ -493,6 +478,21 @@ impl CapTable {
             }
         }
     }
+}
+
+/// Writes the identity into a claimed cell and shows it.
+fn publish(segment: &Segment, cell: &Cell, buyer: Buyer, place: Place, generation: u64) {
+    let (high, low) = buyer.words();
+    // Relaxed: published by the Release below.
+    cell[1].store(high, Ordering::Relaxed);
+    cell[2].store(low, Ordering::Relaxed);
+    let reach = u64::from(place.distance) + 1;
+    // Relaxed: only ever rises, and the fence in `verify` orders it before any look that depends on it.
+    if segment.reach.load(Ordering::Relaxed) < reach {
+        segment.reach.fetch_max(reach, Ordering::Relaxed);
+    }
+    // Release: publishes the identity; pairs with the Acquire of `find` and `verify`.
+    cell[0].store(Entry::new(State::Pending, generation).0, Ordering::Release);
 }
 
 /// Whether `entry`, read from `cell`, is `buyer`'s.

@@ -45,7 +45,8 @@ const QUANTITY_BITS: u32 = 18;
 
 /// Slots that share one summary of deadlines and one word of changes.
 pub(crate) const BLOCK: u32 = 64;
-const CHUNKS: usize = 27;
+/// Chunks that a sale can have: the first has at least 2 slots, and all together are named by a `u32`.
+pub(crate) const CHUNKS: usize = 27;
 
 /// How a hold ended without a sale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -81,20 +81,21 @@ impl Supply {
                 return Some(index);
             }
             for step in 0..self.shelves.len() {
-                let shelf = (home + step) % self.shelves.len();
-                let found = Self::pop_list(&self.shelves[shelf].list, slots);
+                let other = (home + step) % self.shelves.len();
+                let found = Self::pop_list(&self.shelves[other].list, slots);
                 if found.is_some() {
                     return found;
                 }
             }
             for step in 1..self.shelves.len() {
-                let shelf = &self.shelves[(home + step) % self.shelves.len()];
-                if let Some(index) = Self::pop_front(&shelf.run) {
+                let other = (home + step) % self.shelves.len();
+                if let Some(index) = Self::pop_front(&self.shelves[other].run) {
                     return Some(index);
                 }
             }
             // Nothing anywhere although a permit is held: others have moved slots while we looked. If nothing can
             // have moved, the slots are exhausted.
+            // Acquire: in step with the first look.
             if self.exhausted(slots) && self.fresh.load(Ordering::Acquire) == before {
                 return None;
             }
@@ -159,6 +160,7 @@ impl Supply {
             if next >= end {
                 return None;
             }
+            // Relaxed: as above.
             match run.compare_exchange_weak(word, word + 1, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Some(u32::try_from(next).expect("masked")),
                 Err(seen) => word = seen,

@@ -109,7 +109,9 @@ mod tests {
         let orders = [(1, Buyer::from(7), 1), (2, Buyer::from(8), 2), (3, Buyer::from(7), 1)];
         let digest = |orders: &[(u64, Buyer, u32)]| {
             let mut digest = Digest::default();
-            orders.iter().for_each(|&(sequence, buyer, quantity)| digest.add(sequence, buyer, quantity));
+            for &(sequence, buyer, quantity) in orders {
+                digest.add(sequence, buyer, quantity);
+            }
             digest
         };
         let whole = digest(&orders);

@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::inner::EngineInner;
+use crate::journal::Journal;
 
 /// A thread called `sellout-driver` that ticks an engine and commits for everybody who waits. Dropping it makes the
 /// thread do both once more and end.
@@ -43,7 +44,7 @@ fn drive(engine: &EngineInner, stop: &AtomicBool, every: Duration) {
         if now >= next {
             next = now + every;
             engine.tick(engine.now());
-        } else if engine.journal.as_ref().is_some_and(|journal| journal.has_pending()) {
+        } else if engine.journal.as_ref().is_some_and(Journal::has_pending) {
             engine.commit();
         } else {
             thread::park_timeout(next - now);

@@ -41,7 +41,7 @@ struct Shelf {
 struct Readers {
     forward: Tail,
     frame: Vec<Record>,
-    shelves: HashMap<u32, Shelf>,
+    by_sale: HashMap<u32, Shelf>,
     kept: usize,
 }
 
@@ -55,7 +55,7 @@ impl Feed {
     pub(crate) fn open(engine: &Arc<EngineInner>) -> Result<Option<Self>, OpenError> {
         let Some(journal) = &engine.journal else { return Ok(None) };
         let forward = journal.tail()?;
-        let readers = Readers { forward, frame: Vec::new(), shelves: HashMap::new(), kept: 0 };
+        let readers = Readers { forward, frame: Vec::new(), by_sale: HashMap::new(), kept: 0 };
         Ok(Some(Self { engine: Arc::clone(engine), readers: Mutex::new(readers) }))
     }
 
@@ -71,7 +71,7 @@ impl Feed {
         let mut readers = self.readers.lock();
         loop {
             let readers = &mut *readers;
-            let shelf = readers.shelves.entry(sale.number).or_default();
+            let shelf = readers.by_sale.entry(sale.number).or_default();
             while shelf.kept.front().is_some_and(|order| order.sequence <= after) {
                 shelf.kept.pop_front();
                 readers.kept -= 1;
@@ -128,7 +128,7 @@ impl Readers {
         }
         for record in &self.frame {
             let Record::Confirmed(order) = record else { continue };
-            let shelf = self.shelves.entry(order.sale).or_default();
+            let shelf = self.by_sale.entry(order.sale).or_default();
             if shelf.index.last().is_none_or(|(first, _)| order.sequence >= first + APART) {
                 shelf.index.push((order.sequence, place));
             }

@@ -145,9 +145,7 @@ impl Sale {
         }
         let key_epoch = self.engine.keys.key_epoch();
         let offset = self.inner.offset(now);
-        let mut next = buyers.iter();
-        self.inner.allocator.reserve_each(buyers, offset, home(), key_epoch, |answer| {
-            let buyer = *next.next().expect("one answer a buyer");
+        self.inner.allocator.reserve_each(buyers, offset, home(), key_epoch, |buyer, answer| {
             answers.push(match answer {
                 Ok(made) => Ok(self.held(buyer, 1, made)),
                 Err(refusal) => Err(self.rejection(refusal, now)),

@@ -570,7 +570,10 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_never_panic_and_have_one_spelling(kind in 0..10_u8, tail in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn arbitrary_bytes_never_panic_and_have_one_spelling(
+            kind in 0..10_u8,
+            tail in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
             let bytes = [vec![kind], tail].concat();
             if let Ok(record) = Record::decode(&bytes) {
                 let mut again = Vec::new();
@@ -591,7 +594,11 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn a_changed_byte_is_never_the_same_record(record in records(), at in any::<prop::sample::Index>(), flip in 1..=255_u8) {
+        fn a_changed_byte_is_never_the_same_record(
+            record in records(),
+            at in any::<prop::sample::Index>(),
+            flip in 1..=255_u8,
+        ) {
             let mut bytes = Vec::new();
             record.encode(&mut bytes);
             let at = at.index(bytes.len());

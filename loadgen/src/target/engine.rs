@@ -209,7 +209,6 @@ fn order_id(text: &str) -> Result<OrderId, TargetError> {
     Ok(OrderId(token.as_u128()))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn failed(error: impl fmt::Display) -> TargetError {
     TargetError(error.to_string())
 }

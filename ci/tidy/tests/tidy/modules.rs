@@ -38,7 +38,8 @@ fn named_after_themselves(tree: &Tree) -> Vec<String> {
 fn headed(tree: &Tree) -> Vec<String> {
     let has_header = |text: &str| {
         let first = text.lines().find(|line| !line.trim().is_empty() && !line.starts_with("#!["));
-        first.is_some_and(|line| line.strip_prefix("//!").is_some_and(|header| !header.trim().is_empty()))
+        let included = text.starts_with("#![doc = include_str!(");
+        included || first.is_some_and(|line| line.strip_prefix("//!").is_some_and(|header| !header.trim().is_empty()))
     };
     let bare = modules(tree).into_iter().filter(|module| tree.text(&module.file).is_some_and(|text| !has_header(text)));
     bare.map(|module| format!("{}: begin with a `//!` header that says what holds in it", module.file)).collect()

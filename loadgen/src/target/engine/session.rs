@@ -59,11 +59,10 @@ impl Session for EngineSession {
             Err(Rejection::NotEligible) => return Err(Refusal::NotEligible),
             Err(Rejection::LimitReached { .. }) => return Err(Refusal::LimitReached),
             Err(Rejection::AttemptUnderWay) => return Err(Refusal::AttemptUnderWay),
-            Err(Rejection::AllHeld { .. }) => return Err(Refusal::AllHeld),
+            // If fewer units are free than were asked for, the rest is on hold or sold.
+            Err(Rejection::AllHeld { .. } | Rejection::TooFewFree { .. }) => return Err(Refusal::AllHeld),
             Err(Rejection::SoldOut) => return Err(Refusal::SoldOut),
             Err(Rejection::BadQuantity { .. }) => return Err(Refusal::BadQuantity),
-            // Fewer units are free than were asked for: the rest is on hold or sold.
-            Err(Rejection::TooFewFree { .. }) => return Err(Refusal::AllHeld),
             Err(rejection) => rejection,
         };
         self.fail(&failure);

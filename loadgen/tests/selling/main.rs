@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "an unwrap in a test is the proof's own failure")]
 
-#[path = "selling/shop.rs"]
 mod shop;
 
 use std::{
