@@ -187,14 +187,20 @@ impl Sale {
     }
 
     /// Lets `buyers` buy, where the audience is [`Registered`](crate::Audience::Registered). Durable when it
-    /// answers. Register in batches: each call copies as much as it adds, and now and then all.
+    /// answers; those who are registered already change nothing. Register in batches: each call copies as much as it
+    /// adds, and now and then all.
     ///
     /// # Errors
     /// [`ChangeError::Journal`] if the journal doesn't take it.
     pub fn register(&self, buyers: &[Buyer]) -> Result<(), ChangeError> {
         let _turn = self.inner.admin.lock();
-        self.engine.write(|| Record::Registered { sale: self.inner.number, buyers: buyers.to_vec() })?;
-        self.inner.registered.add(buyers);
+        let new = |buyer: &Buyer| !self.inner.registered.contains(*buyer);
+        let buyers: Vec<Buyer> = buyers.iter().copied().filter(new).collect();
+        if buyers.is_empty() {
+            return Ok(());
+        }
+        self.engine.write(|| Record::Registered { sale: self.inner.number, buyers: buyers.clone() })?;
+        self.inner.registered.add(&buyers);
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use super::{
     JournalProof, JournalledSale, LedgerProof, Opening, OrderId, Preparation, SaleIndex, SaleOpening, Target,
     TargetError, Totals,
 };
-use crate::clock::ScaledClock;
+use crate::{clock::ScaledClock, scenario::SalePlan};
 
 /// How the engine is opened.
 #[derive(Debug, Clone)]
@@ -68,6 +68,14 @@ impl EngineTarget {
         self.delivery.as_ref().is_some_and(Delivery::is_behind)
     }
 
+    fn register(sale: &Sale, wanted: &SalePlan, plan: &Preparation<'_>) -> Result<(), TargetError> {
+        if !wanted.registered_only {
+            return Ok(());
+        }
+        let registered: Vec<Buyer> = (plan.registered)().map(Buyer::from).collect();
+        sale.register(&registered).map_err(failed)
+    }
+
     fn sales(&self) -> &[Sale] {
         self.sales.get().map_or(&[], Vec::as_slice)
     }
@@ -107,6 +115,8 @@ impl Target for EngineTarget {
         let (mut sales, mut openings) = (Vec::new(), Vec::new());
         for wanted in plan.sales {
             if let Ok(sale) = self.engine.sale(&wanted.name) {
+                // The earlier run may have been killed before everybody was registered.
+                Self::register(&sale, wanted, plan)?;
                 let held = sale.audit().held;
                 let confirmed = earlier.iter().filter(|order| order.sale == wanted.name).cloned().collect();
                 openings.push(SaleOpening { resumed: true, opens_at: sale.opens_at(), held, confirmed });
@@ -114,10 +124,7 @@ impl Target for EngineTarget {
                 continue;
             }
             let sale = self.engine.create(wanted.spec(plan.base)).map_err(failed)?;
-            if wanted.registered_only {
-                let registered: Vec<Buyer> = (plan.registered)().map(Buyer::from).collect();
-                sale.register(&registered).map_err(failed)?;
-            }
+            Self::register(&sale, wanted, plan)?;
             openings.push(SaleOpening::default());
             sales.push(sale);
         }
