@@ -14,6 +14,8 @@ pub(crate) mod allocator;
 pub(crate) mod buyer;
 pub(crate) mod cap;
 pub(crate) mod deadlines;
+#[cfg(all(test, sellout_loom))]
+mod models;
 pub(crate) mod permits;
 pub(crate) mod slots;
 pub(crate) mod supply;

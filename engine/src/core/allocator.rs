@@ -17,15 +17,17 @@ use crossbeam_utils::CachePadded;
 
 use super::{
     Buyer, End,
-    cap::{CapRefusal, CapTable},
+    cap::{Attempt, CapRefusal, CapTable},
     deadlines::Deadlines,
     permits::{Denied, Gate, Mark, Permits},
-    slots::{BLOCK, CHUNKS, Meta, Slots, Snapshot, State},
+    slots::{BLOCK, CHUNKS, Meta, Slots, Snapshot, State, VALUE_MAX},
     supply::Supply,
     sync::{AtomicU64, MODEL, Ordering},
 };
 
 mod changes;
+#[cfg(all(test, sellout_loom))]
+mod loom_tests;
 mod restore;
 #[cfg(all(test, sellout_shuttle))]
 mod shuttle_tests;
@@ -153,14 +155,19 @@ pub(crate) struct Allocator {
     /// Not zero if a slot has changed since the changes were last drained; counted only if `journaled`.
     changed: CachePadded<AtomicU64>,
     journaled: bool,
+    /// Slots beyond one a unit.
     spare: u32,
+    /// Slots that are out of generations.
+    retired: AtomicU64,
+    /// Chunks that may be used: memory for them is taken with the first hold.
+    chunks: AtomicU64,
 }
 
 impl Allocator {
     /// A sale whose `stock` is free.
     pub(crate) fn new(rules: Rules, stock: u32, plan: Plan) -> Self {
         let Plan { stripes, key, scheduled, journaled, first_slots } = plan;
-        let most = usize::try_from(stock / 16).unwrap_or(usize::MAX).max(if MODEL { stripes } else { 1 });
+        let most = usize::try_from(stock / 256).unwrap_or(usize::MAX).max(if MODEL { stripes } else { 1 });
         let shelves = stripes.clamp(1, most);
         let striped = if rules.largest == 1 { shelves } else { 1 };
         let shelf_count = u32::try_from(shelves).expect("at most as many as units");
@@ -170,7 +177,7 @@ impl Allocator {
         Self {
             rules,
             permits: Permits::new(u64::from(stock), striped, scheduled),
-            supply: Supply::new(slots.capacity(1), shelves, run),
+            supply: Supply::new(shelves, run),
             slots,
             cap: CapTable::new(stock, key),
             deadlines: Deadlines::new(),
@@ -179,6 +186,8 @@ impl Allocator {
             changed: CachePadded::new(AtomicU64::new(0)),
             journaled,
             spare,
+            retired: AtomicU64::new(0),
+            chunks: AtomicU64::new(1),
         }
     }
 
@@ -235,19 +244,50 @@ impl Allocator {
             self.cap.abort(attempt);
             return Err(self.denied(denied));
         }
-        let due = now.saturating_add(self.rules.hold);
-        let Some(slot) = self.supply.pop(&self.slots, home) else {
-            self.permits.give(home, u64::from(quantity));
-            self.cap.abort(attempt);
-            return Err(self.nothing_free());
-        };
-        let meta = Meta { cell: attempt.cell(), quantity, key_epoch };
-        // From the slot's next word on others may end the hold, so the buyer's share must be in the table before.
-        self.cap.commit(&attempt, quantity);
+        self.make(attempt, quantity, now, home, key_epoch)
+    }
+
+    /// Makes the hold of an attempt that has its permits.
+    #[inline]
+    fn make(&self, attempt: Attempt, quantity: u32, now: u64, home: usize, key_epoch: u16) -> Result<Made, Refusal> {
+        let due = self.due(now);
+        let (slot, meta) = self.enter(attempt, quantity, home, key_epoch)?;
         let generation = self.slots.hold(slot, due, meta);
         self.deadlines.note(&self.slots, slot, due);
         self.note_change(slot);
         Ok(Made { id: HoldId { slot, generation, key_epoch }, due })
+    }
+
+    /// Finds the slot of an attempt that has its permits, and enters its units in the cap table.
+    ///
+    /// From the slot's next word on others may end the hold, so the buyer's share is in the table before.
+    #[inline]
+    fn enter(&self, attempt: Attempt, quantity: u32, home: usize, key_epoch: u16) -> Result<(u32, Meta), Refusal> {
+        let Some(slot) = self.supply.pop(&self.slots, home).or_else(|| self.first_slot(home)) else {
+            self.permits.give(home, u64::from(quantity));
+            self.cap.abort(attempt);
+            return Err(self.nothing_free());
+        };
+        self.cap.commit(&attempt, quantity);
+        Ok((slot, Meta { cell: attempt.cell(), quantity, key_epoch }))
+    }
+
+    /// A slot where there was none: the memory for slots is taken when the first hold is made.
+    #[cold]
+    fn first_slot(&self, home: usize) -> Option<u32> {
+        // Acquire: pairs with the Release of `grow`.
+        let chunks = usize::try_from(self.chunks.load(Ordering::Acquire)).expect("at most 27");
+        if self.supply.fresh().1 < u64::from(self.slots.capacity(chunks)) {
+            self.prepare(chunks);
+        }
+        // Also if another thread has made them just now: that was after we had looked.
+        self.supply.pop(&self.slots, home)
+    }
+
+    /// The deadline of a hold made at `now`, as its slot's word carries it: no bound may lie behind it.
+    #[inline]
+    fn due(&self, now: u64) -> u64 {
+        now.saturating_add(self.rules.hold).min(VALUE_MAX)
     }
 
     /// Holds one unit for each of `buyers`, or says why not, in their order.
@@ -291,19 +331,7 @@ impl Allocator {
                     continue;
                 }
                 permits -= 1;
-                let Some(slot) = self.supply.pop(&self.slots, home) else {
-                    self.permits.give(home, 1);
-                    self.cap.abort(attempt);
-                    answer(*buyer, Err(self.nothing_free()));
-                    continue;
-                };
-                let due = now.saturating_add(self.rules.hold);
-                let meta = Meta { cell: attempt.cell(), quantity: 1, key_epoch };
-                self.cap.commit(&attempt, 1);
-                let generation = self.slots.hold(slot, due, meta);
-                self.deadlines.note(&self.slots, slot, due);
-                self.note_change(slot);
-                answer(*buyer, Ok(Made { id: HoldId { slot, generation, key_epoch }, due }));
+                answer(*buyer, self.make(attempt, 1, now, home, key_epoch));
             }
         }
     }
@@ -317,19 +345,15 @@ impl Allocator {
         })?;
         if let Err(denied) = self.permits.take_late(home, u64::from(quantity)) {
             self.cap.abort(attempt);
-            return Err(self.denied(denied));
+            // An operator's mark did not stand against it, and is not the reason.
+            return Err(match denied {
+                Denied::Gate(gate) => self.no_unit(gate, false),
+                Denied::Emptied(gate) => self.no_unit(gate, true),
+                Denied::Fewer { free } => Refusal::Fewer { free },
+            });
         }
-        let Some(slot) = self.supply.pop(&self.slots, home) else {
-            self.permits.give(home, u64::from(quantity));
-            self.cap.abort(attempt);
-            return Err(self.nothing_free());
-        };
-        self.cap.commit(&attempt, quantity);
-        let meta = Meta { cell: attempt.cell(), quantity, key_epoch };
-        // Never due, and known to nobody: nothing can come between this and the next step.
-        let generation = self.slots.hold(slot, u64::MAX, meta);
-        let begun = self.slots.begin_confirm(slot, self.slots.load(slot));
-        debug_assert!(begun.is_ok(), "only the maker knows this hold");
+        let (slot, meta) = self.enter(attempt, quantity, home, key_epoch)?;
+        let generation = self.slots.hold_confirming(slot, meta);
         Ok(HoldId { slot, generation, key_epoch })
     }
 
@@ -398,6 +422,9 @@ impl Allocator {
         self.note_change(slot);
         if reusable {
             self.supply.push(&self.slots, home, slot);
+        } else {
+            // Relaxed: a count, see `wants_chunks`.
+            self.retired.fetch_add(1, Ordering::Relaxed);
         }
         Ok(self.permits.give(home, u64::from(meta.quantity)))
     }
@@ -462,27 +489,32 @@ impl Allocator {
         (1..=CHUNKS).find(enough).expect("stock is bounded by MAX_STOCK")
     }
 
-    /// Lets the slots of the first `chunks` chunks be used.
+    /// Lets the slots of the first `chunks` chunks be used: at once, or with the first hold if there was none so far.
     pub(crate) fn grow(&self, chunks: usize) {
+        // Release: who finds too few slots finds that there may be more.
+        self.chunks.fetch_max(chunks as u64, Ordering::Release);
+        if self.supply.fresh().1 > 0 {
+            self.prepare(chunks);
+        }
+    }
+
+    /// Makes the first `chunks` chunks, meets every sweep and drain that may not have seen them, and only then lets
+    /// their slots be used.
+    pub(super) fn prepare(&self, chunks: usize) {
+        for number in 0..chunks {
+            self.slots.chunk(number);
+        }
+        self.deadlines.meet();
+        // AcqRel: as `meet`, for the drain of changes.
+        self.changed.fetch_or(0, Ordering::AcqRel);
         self.supply.grow(self.slots.capacity(chunks));
     }
 
-    /// Whether so few never-used slots are left that retired ones could be missed; chunks then wanted.
+    /// Whether so many slots are out of generations that more are needed; chunks then wanted.
     pub(crate) fn wants_chunks(&self) -> Option<usize> {
-        let retired = u64::from(self.retired());
+        // Relaxed: a count; the next tick looks again.
+        let retired = self.retired.load(Ordering::Relaxed);
         (retired > u64::from(self.spare / 2)).then(|| self.chunks_for(self.total() + 2 * retired))
-    }
-
-    fn retired(&self) -> u32 {
-        // Retiring takes four million holds in one slot; a look at the first slots' generations tells when to
-        // start counting.
-        let (fresh, capacity) = self.supply.fresh();
-        if fresh > 0 {
-            return 0;
-        }
-        let capacity = u32::try_from(capacity).expect("slots are u32");
-        let retired = (0..capacity).filter(|&slot| self.slots.load(slot).state() == State::Retired).count();
-        u32::try_from(retired).expect("slots are u32")
     }
 
     /// Counts units: free by the permits, held and sold slot by slot. Exact at rest.
@@ -555,6 +587,12 @@ impl Allocator {
         if gate.is_paused() {
             return Refusal::Paused;
         }
+        self.no_unit(gate, first)
+    }
+
+    /// What a gate means under which no unit could be taken.
+    #[inline]
+    fn no_unit(&self, gate: Gate, first: bool) -> Refusal {
         if gate.sold_out() {
             return Refusal::SoldOut { first: false };
         }

@@ -31,12 +31,11 @@
 
 use std::{fmt, hash::Hasher};
 
-use once_cell::race::OnceBox;
 use siphasher::sip::SipHasher13;
 
 use super::{
     Buyer,
-    sync::{AtomicU64, MODEL, Ordering, fence, zeroed},
+    sync::{AtomicU64, MODEL, OnceBox, Ordering, fence, zeroed},
 };
 
 #[cfg(all(test, sellout_loom))]
@@ -189,7 +188,9 @@ struct Candidate {
 enum Found {
     Live(CellIndex, Entry),
     UnderWay,
-    Nowhere(Option<Candidate>),
+    Nowhere(Candidate),
+    /// Nowhere, and the probe windows of all these segments are full.
+    Full(usize),
 }
 
 enum Verdict {
@@ -228,6 +229,7 @@ impl CapTable {
                         return decided;
                     }
                 }
+                Found::Full(segments) => self.grow(segments),
             }
         }
     }
@@ -257,8 +259,9 @@ impl CapTable {
     /// Whose entry `cell` is. The caller must know that it is in use, and find its proof unchanged afterwards.
     pub(crate) fn buyer(&self, cell: CellIndex) -> Buyer {
         let [_, high, low] = self.cell(cell);
-        // Relaxed: the caller's Acquire of the slot word that names this cell orders these after the claim.
-        Buyer::from_words(high.load(Ordering::Relaxed), low.load(Ordering::Relaxed))
+        // Acquire: pairs with the identity's Release in `publish`; the caller's second look at its proof comes after
+        // these, and finds it changed if they belong to a later use of the cell.
+        Buyer::from_words(high.load(Ordering::Acquire), low.load(Ordering::Acquire))
     }
 
     /// Units of all buyers, held and bought: exact at rest.
@@ -270,6 +273,12 @@ impl CapTable {
             assert!(matches!(entry.state(), State::Empty | State::Vacant | State::Retired | State::Live), "{entry:?}");
             (held + entry.held(), bought + entry.bought())
         })
+    }
+
+    /// Segments that have memory.
+    #[cfg(all(test, not(sellout_shuttle)))]
+    pub(crate) fn segments(&self) -> usize {
+        self.segments.iter().filter_map(OnceBox::get).count()
     }
 
     fn hash(&self, buyer: Buyer) -> u64 {
@@ -320,8 +329,10 @@ impl CapTable {
     /// Looks for the buyer's entry, and for the first cell that a claim could take.
     fn find(&self, hash: u64, buyer: Buyer) -> Found {
         let mut candidate = None;
+        let mut present = 0;
         for number in 0..SEGMENTS {
             let Some(segment) = self.segments[number].get() else { break };
+            present = number + 1;
             // Relaxed: a claim raises the reach before its fence, see `claim`; a smaller value read here only
             // hides entries that the fenced look of `verify` will meet.
             let reach = segment.reach.load(Ordering::Relaxed);
@@ -333,7 +344,7 @@ impl CapTable {
                 let entry = Entry(cell[0].load(Ordering::Acquire));
                 match entry.state() {
                     State::Empty => {
-                        return Found::Nowhere(candidate.or(Some(Candidate { place, position, seen: entry })));
+                        return Found::Nowhere(candidate.unwrap_or(Candidate { place, position, seen: entry }));
                     }
                     State::Vacant if candidate.is_none() => {
                         candidate = Some(Candidate { place, position, seen: entry });
@@ -347,7 +358,7 @@ impl CapTable {
                 }
             }
         }
-        Found::Nowhere(candidate)
+        candidate.map_or(Found::Full(present), Found::Nowhere)
     }
 
     /// Adds an attempt to a live entry, or says why not; `None` if the entry has changed.
@@ -367,11 +378,8 @@ impl CapTable {
     }
 
     /// Claims a cell for a buyer who has none; `None` if the claim must be tried anew.
-    fn claim(&self, hash: u64, buyer: Buyer, candidate: Option<Candidate>) -> Option<Result<Attempt, CapRefusal>> {
-        let Some(Candidate { place, position, seen }) = candidate else {
-            self.grow();
-            return None;
-        };
+    fn claim(&self, hash: u64, buyer: Buyer, candidate: Candidate) -> Option<Result<Attempt, CapRefusal>> {
+        let Candidate { place, position, seen } = candidate;
         let segment = self.segment(place.segment);
         let cell = &segment.cells[position as usize];
         let generation = if seen.state() == State::Empty { 0 } else { seen.generation() + 1 };
@@ -458,11 +466,11 @@ impl CapTable {
         cell[0].swap(pending.vacated().0, Ordering::Release);
     }
 
-    /// Makes the next segment; every probe window of the present ones was full.
-    fn grow(&self) {
-        let next = (0..SEGMENTS).find(|&number| self.segments[number].get().is_none());
-        let next = next.filter(|&number| u32::try_from(u64::from(self.first) << (number + 1)).is_ok());
-        self.segment(next.expect("at most MAX_STOCK entries and one a thread can't fill every window of 2^31 cells"));
+    /// Makes segment `next`; every probe window of those before it was full. Whoever else saw so makes the same one.
+    fn grow(&self, next: usize) {
+        let named = next < SEGMENTS && u32::try_from(u64::from(self.first) << (next + 1)).is_ok();
+        assert!(named, "at most MAX_STOCK entries and one a thread can't fill every window of 2^31 cells");
+        self.segment(next);
     }
 
     fn update(&self, cell: CellIndex, next: impl Fn(Entry) -> Entry) {
@@ -483,9 +491,10 @@ impl CapTable {
 /// Writes the identity into a claimed cell and shows it.
 fn publish(segment: &Segment, cell: &Cell, buyer: Buyer, place: Place, generation: u64) {
     let (high, low) = buyer.words();
-    // Relaxed: published by the Release below.
-    cell[1].store(high, Ordering::Relaxed);
-    cell[2].store(low, Ordering::Relaxed);
+    // Release: who reads this with Acquire under an earlier word will not find that word again; on its own the claim
+    // that moved the word may be seen after this.
+    cell[1].store(high, Ordering::Release);
+    cell[2].store(low, Ordering::Release);
     let reach = u64::from(place.distance) + 1;
     // Relaxed: only ever rises, and the fence in `verify` orders it before any look that depends on it.
     if segment.reach.load(Ordering::Relaxed) < reach {
@@ -498,7 +507,7 @@ fn publish(segment: &Segment, cell: &Cell, buyer: Buyer, place: Place, generatio
 /// Whether `entry`, read from `cell`, is `buyer`'s.
 fn is(cell: &Cell, buyer: Buyer, entry: Entry) -> bool {
     let (high, low) = buyer.words();
-    // Acquire: the second look at the word below comes after these.
+    // Acquire: pairs with the identity's Release in `publish`; the second look at the word below comes after these.
     let same = cell[1].load(Ordering::Acquire) == high && cell[2].load(Ordering::Acquire) == low;
     // Relaxed: if the word is still the same, nobody has written another identity in between. If it has changed
     // but still means this buyer, the caller looks again.

@@ -155,7 +155,7 @@ impl Permits {
             if gate.0 & against != 0 {
                 return Err(Denied::Gate(gate));
             }
-            let mut most = 0;
+            let (mut most, home) = (0, home % self.stripes.len());
             for step in 0..self.stripes.len() {
                 match self.take_from((home + step) % self.stripes.len(), units) {
                     Ok(()) => return Ok(()),
@@ -181,7 +181,7 @@ impl Permits {
 
     /// Takes up to `units` off sale, whatever the gate says. Says how many.
     pub(crate) fn drain(&self, home: usize, units: u64) -> u64 {
-        let mut taken = 0;
+        let (mut taken, home) = (0, home % self.stripes.len());
         for step in 0..self.stripes.len() {
             let stripe = &self.stripes[(home + step) % self.stripes.len()];
             // Relaxed: only a hint; the compare-and-swap decides.

@@ -24,11 +24,9 @@
 
 use std::fmt;
 
-use once_cell::race::OnceBox;
-
 use super::{
     cap::CellIndex,
-    sync::{AtomicU64, MODEL, Ordering, zeroed},
+    sync::{AtomicU64, MODEL, OnceBox, Ordering, zeroed},
 };
 
 #[cfg(all(test, sellout_loom))]
@@ -188,7 +186,7 @@ impl Slots {
     pub(crate) fn chunk(&self, number: usize) -> &Chunk {
         self.chunks[number].get_or_init(|| {
             let length = (self.capacity(number + 1) - self.capacity(number)) as usize;
-            Box::new(Chunk { slots: zeroed(length), blocks: blocks(length) })
+            Box::new(Chunk { slots: zeroed(length), blocks: zeroed(length.div_ceil(BLOCK as usize)) })
         })
     }
 
@@ -220,20 +218,32 @@ impl Slots {
     /// What the hold is. Valid for the word that was loaded before, if it is found unchanged afterwards.
     #[inline]
     pub(crate) fn meta(&self, index: u32) -> Meta {
-        // Acquire: a second look at the word, or a compare-and-swap on it, comes after this.
+        // Acquire: pairs with the Release of `hold` and `set_link`; a second look at the word, or a compare-and-swap
+        // on it, comes after this.
         Meta::unpack(self.slot(index)[1].load(Ordering::Acquire))
     }
 
     /// Makes the hold. The slot must be the caller's own: popped from the free slots.
     #[inline]
     pub(crate) fn hold(&self, index: u32, due: u64, meta: Meta) -> u32 {
+        self.make(index, State::Held { due: due.min(VALUE_MAX) }, meta)
+    }
+
+    /// Makes the hold with its confirmation begun: there is no instant at which anything could end it. The slot must
+    /// be the caller's own, as for `hold`.
+    pub(crate) fn hold_confirming(&self, index: u32, meta: Meta) -> u32 {
+        self.make(index, State::Confirming, meta)
+    }
+
+    #[inline]
+    fn make(&self, index: u32, state: State, meta: Meta) -> u32 {
         let slot = self.slot(index);
         // Relaxed: whoever freed the slot handed it over through the free list's Release and Acquire.
         let generation = Snapshot(slot[0].load(Ordering::Relaxed)).generation();
-        // Relaxed: published by the Release below.
-        slot[1].store(meta.pack(), Ordering::Relaxed);
+        // Release: who reads this beside an earlier hold's word, with Acquire, will not find that word again.
+        slot[1].store(meta.pack(), Ordering::Release);
         // Release: publishes `meta`, and through it the buyer's cell; pairs with the Acquire of `load`.
-        slot[0].store(Snapshot::new(State::Held { due: due.min(VALUE_MAX) }, generation).0, Ordering::Release);
+        slot[0].store(Snapshot::new(state, generation).0, Ordering::Release);
         generation
     }
 
@@ -269,8 +279,9 @@ impl Slots {
         Ok(state != State::Retired)
     }
 
-    /// Moves a hold's due time.
+    /// Moves a hold's due time, later: the bounds that stand for it stay where they are.
     pub(crate) fn extend(&self, index: u32, from: Snapshot, due: u64) -> Result<Snapshot, Snapshot> {
+        debug_assert!(matches!(from.state(), State::Held { due: before } if before <= due), "{from:?} to {due}");
         self.swap(index, from, Snapshot::new(State::Held { due: due.min(VALUE_MAX) }, from.generation()))
     }
 
@@ -290,15 +301,10 @@ impl Slots {
 
     /// Sets the link of a slot that is about to be pushed.
     pub(crate) fn set_link(&self, index: u32, next: u64) {
-        // Relaxed: published by the Release of the push.
-        self.slot(index)[1].store(next, Ordering::Relaxed);
+        // Release: who reads this as the meta of the hold that has ended will not find that hold's word again. The
+        // push publishes it.
+        self.slot(index)[1].store(next, Ordering::Release);
     }
-}
-
-/// Blocks for `slots` slots: no deadlines, no changes.
-fn blocks(slots: usize) -> Box<[Block]> {
-    let count = slots.div_ceil(BLOCK as usize);
-    (0..count).map(|_| [AtomicU64::new(u64::MAX), AtomicU64::new(0)]).collect()
 }
 
 impl fmt::Debug for Slots {

@@ -17,6 +17,9 @@ use super::{
     sync::{AtomicU64, Ordering, spin},
 };
 
+#[cfg(all(test, sellout_loom))]
+mod loom_tests;
+
 const INDEX_MASK: u64 = 0xffff_ffff;
 const TAG: u64 = 1 << 32;
 
@@ -40,12 +43,12 @@ pub(crate) struct Supply {
 }
 
 impl Supply {
-    /// `capacity` never-used slots, handed to `stripes` stripes in runs of `run`.
-    pub(crate) fn new(capacity: u32, stripes: usize, run: u32) -> Self {
+    /// No slots yet; they will be handed to `stripes` stripes in runs of `run`.
+    pub(crate) fn new(stripes: usize, run: u32) -> Self {
         let shelf = || CachePadded::new(Shelf { run: AtomicU64::new(0), list: AtomicU64::new(0) });
         Self {
             fresh: CachePadded::new(AtomicU64::new(0)),
-            capacity: AtomicU64::new(u64::from(capacity)),
+            capacity: AtomicU64::new(0),
             run: u64::from(run.max(1)),
             shelves: (0..stripes.max(1)).map(|_| shelf()).collect(),
         }
@@ -224,9 +227,15 @@ mod tests {
 
     const META: Meta = Meta { cell: CellIndex(0), quantity: 1, key_epoch: 0 };
 
+    fn supply(capacity: u32, stripes: usize, run: u32) -> Supply {
+        let supply = Supply::new(stripes, run);
+        supply.grow(capacity);
+        supply
+    }
+
     #[test]
     fn every_slot_is_handed_out_once_from_any_stripe() {
-        let (slots, supply) = (Slots::new(256), Supply::new(256, 4, 16));
+        let (slots, supply) = (Slots::new(256), supply(256, 4, 16));
         let mut seen = HashSet::new();
         for turn in 0..256 {
             let index = supply.pop(&slots, turn).expect("256 slots");
@@ -238,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_slot_that_came_back_is_found_from_every_stripe() {
-        let (slots, supply) = (Slots::new(64), Supply::new(64, 4, 16));
+        let (slots, supply) = (Slots::new(64), supply(64, 4, 16));
         for _ in 0..64 {
             let index = supply.pop(&slots, 0).expect("64 slots");
             slots.hold(index, 1, META);

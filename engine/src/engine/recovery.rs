@@ -265,6 +265,9 @@ impl Draft {
         let first_slots = self.extents.first().map(|extent| extent.length);
         let sale = SaleInner::changed(number, self.spec, self.base, self.changes, first_slots, setting);
         let fresh = u32::try_from(self.slots.len()).expect("slots are u32");
+        if fresh > 0 {
+            sale.allocator.restore_slots();
+        }
         sale.allocator.restore_fresh(fresh);
         for (slot, image) in (0..).zip(&self.slots) {
             let state = match image.stage {

@@ -75,7 +75,8 @@ impl Allocator {
         }
         // AcqRel: Release publishes the slot's new word to the drain; Acquire, coming after a drain, sees
         // `changed` as that drain left it.
-        self.slots.block(slot)[1].fetch_or(1 << (slot % BLOCK), Ordering::AcqRel);
+        let (_, place) = self.slots.place(slot);
+        self.slots.block(slot)[1].fetch_or(1 << (place % BLOCK), Ordering::AcqRel);
         // Relaxed: see above.
         if self.changed.load(Ordering::Relaxed) == 0 {
             self.changed.store(1, Ordering::Relaxed);

@@ -9,6 +9,12 @@ use crate::core::{
 };
 
 impl Allocator {
+    /// Makes the slots: they are about to be set.
+    pub(crate) fn restore_slots(&self) {
+        // Relaxed: nobody else is there yet.
+        self.prepare(usize::try_from(self.chunks.load(Ordering::Relaxed)).expect("at most 27"));
+    }
+
     /// Puts back a hold or a sale.
     pub(crate) fn restore(&self, id: HoldId, share: Share, state: State) {
         let attempt =

@@ -1,0 +1,93 @@
+//! Models of the allocator's own parts: a change is never lost to the drain, and the first holds find their slots.
+
+#![allow(clippy::unwrap_used, reason = "an unwrap in a model is its own failure")]
+
+use loom::{sync::Arc, thread};
+
+use super::*;
+use crate::core::models::{explore, explore_within};
+
+type NoteChange = fn(&Allocator, u32);
+
+const RULES: Rules = Rules { cap: 1, largest: 1, hold: 10, grace: 1 };
+
+fn allocator() -> Arc<Allocator> {
+    Arc::new(Allocator::new(RULES, 2, plan(1, 0, true)))
+}
+
+fn plan(stripes: usize, key: u8, journaled: bool) -> Plan {
+    Plan { stripes, key: [key; 16], scheduled: false, journaled, first_slots: None }
+}
+
+fn drained(allocator: &Allocator) -> Vec<u32> {
+    let mut shown = Vec::new();
+    allocator.drain_changes(0, u32::MAX, |slot, _, _, _| shown.push(slot));
+    shown
+}
+
+/// Slot 0 has changed and is drained, while slot 1 changes.
+fn a_change_beside_a_drain(note: NoteChange) {
+    let allocator = allocator();
+    allocator.slots.block(0);
+    allocator.note_change(0);
+    let theirs = Arc::clone(&allocator);
+    let other = thread::spawn(move || note(&theirs, 1));
+    let mut shown = drained(&allocator);
+    other.join().unwrap();
+    shown.extend(drained(&allocator));
+    shown.sort_unstable();
+    assert_eq!(shown, [0, 1], "a change was lost, or shown twice");
+}
+
+#[test]
+fn a_change_beside_a_drain_is_shown_now_or_by_the_next() {
+    explore(|| a_change_beside_a_drain(Allocator::note_change));
+}
+
+/// The fault: `changed` is looked at before the slot's bit is set.
+fn note_change_in_the_wrong_order(allocator: &Allocator, slot: u32) {
+    if allocator.changed.load(Ordering::Relaxed) == 0 {
+        allocator.changed.store(1, Ordering::Relaxed);
+    }
+    allocator.slots.block(slot)[1].fetch_or(1 << slot, Ordering::AcqRel);
+}
+
+#[test]
+#[should_panic(expected = "a change was lost")]
+fn control_a_look_before_the_bit_loses_a_change() {
+    explore(|| a_change_beside_a_drain(note_change_in_the_wrong_order));
+}
+
+type FirstSlot = fn(&Allocator, usize) -> Option<u32>;
+
+/// Two threads have a permit each, in a sale that has no slots yet.
+fn two_first_holds(first_slot: FirstSlot) {
+    let allocator = allocator();
+    let theirs = Arc::clone(&allocator);
+    let enter = move |allocator: &Allocator| {
+        let slot = allocator.supply.pop(&allocator.slots, 0).or_else(|| first_slot(allocator, 0));
+        slot.expect("there is a slot for every permit")
+    };
+    let other = thread::spawn(move || enter(&theirs));
+    let mine = enter(&allocator);
+    assert_ne!(mine, other.join().unwrap());
+}
+
+#[test]
+fn whoever_makes_the_slots_both_first_holds_find_one() {
+    explore_within(3, || two_first_holds(Allocator::first_slot));
+}
+
+/// The fault: slots that another thread has just made are not looked at again.
+fn first_slot_for_its_maker_only(allocator: &Allocator, home: usize) -> Option<u32> {
+    if allocator.supply.fresh().1 > 0 {
+        return None;
+    }
+    allocator.first_slot(home)
+}
+
+#[test]
+#[should_panic(expected = "there is a slot for every permit")]
+fn control_slots_for_their_maker_only_refuse_a_permit() {
+    explore_within(3, || two_first_holds(first_slot_for_its_maker_only));
+}
