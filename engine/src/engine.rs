@@ -148,6 +148,7 @@ impl Options {
         let mut recovery = Recovery::default();
         let options = JournalOptions::at(self.clock.now());
         let journal = Journal::open(Arc::new(disk), options, &mut |record| recovery.replay(record))?;
+        recovery.check().map_err(|why| OpenError::Contradiction { dir: dir.to_owned(), why })?;
         let mut incarnations = recovery.take_incarnations();
         incarnations.push(journal.incarnation());
         let secret = *journal.secret();

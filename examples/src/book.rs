@@ -1,10 +1,16 @@
-//! The pages of the book, so that their Rust examples compile and run as doctests.
+//! The README and the pages of the book, so that their Rust examples compile and run as doctests.
+
+#[doc = include_str!("../../README.md")]
+mod readme {}
 
 #[doc = include_str!("../../docs/src/introduction.md")]
 mod introduction {}
 
 #[doc = include_str!("../../docs/src/getting-started.md")]
 mod getting_started {}
+
+#[doc = include_str!("../../docs/src/stories.md")]
+mod stories {}
 
 #[doc = include_str!("../../docs/src/guarantees.md")]
 mod guarantees {}

@@ -3,8 +3,8 @@
 //! The order of steps is what makes a refusal honest:
 //!
 //! ```text
-//! reserve   gate -> cap attempt -> permit -> slot -> held, deadline noted -> cap committed
-//! end       held -> free (compare-and-swap) -> cap share back -> slot findable -> permit back, gate moved
+//! reserve   gate -> cap attempt -> permit -> slot -> cap committed -> held -> deadline noted
+//! end       held -> free (compare-and-swap) -> end noted -> cap share back -> slot findable -> permit back, gate moved
 //! confirm   held -> confirming (compare-and-swap)  ...journal...  -> sold -> cap bought, sold counted
 //! ```
 //!
@@ -20,7 +20,7 @@ use super::{
     cap::{Attempt, CapRefusal, CapTable},
     deadlines::Deadlines,
     permits::{Denied, Gate, Mark, Permits},
-    slots::{BLOCK, CHUNKS, Meta, Slots, Snapshot, State, VALUE_MAX},
+    slots::{BLOCK, Meta, Slots, Snapshot, State, VALUE_MAX},
     supply::Supply,
     sync::{AtomicU64, MODEL, Ordering},
 };
@@ -31,6 +31,7 @@ mod loom_tests;
 mod restore;
 #[cfg(all(test, sellout_shuttle))]
 mod shuttle_tests;
+mod stock;
 #[cfg(all(test, not(any(sellout_loom, sellout_shuttle))))]
 mod tests;
 
@@ -154,6 +155,8 @@ pub(crate) struct Allocator {
     sold: Box<[CachePadded<AtomicU64>]>,
     /// Not zero if a slot has changed since the changes were last drained; counted only if `journaled`.
     changed: CachePadded<AtomicU64>,
+    /// Not zero if a hold has ended since the ends were last drained; counted only if `journaled`.
+    ended: CachePadded<AtomicU64>,
     journaled: bool,
     /// Slots beyond one a unit.
     spare: u32,
@@ -184,6 +187,7 @@ impl Allocator {
             total: CachePadded::new(AtomicU64::new(u64::from(stock))),
             sold: (0..shelves).map(|_| CachePadded::new(AtomicU64::new(0))).collect(),
             changed: CachePadded::new(AtomicU64::new(0)),
+            ended: CachePadded::new(AtomicU64::new(0)),
             journaled,
             spare,
             retired: AtomicU64::new(0),
@@ -270,18 +274,6 @@ impl Allocator {
         };
         self.cap.commit(&attempt, quantity);
         Ok((slot, Meta { cell: attempt.cell(), quantity, key_epoch }))
-    }
-
-    /// A slot where there was none: the memory for slots is taken when the first hold is made.
-    #[cold]
-    fn first_slot(&self, home: usize) -> Option<u32> {
-        // Acquire: pairs with the Release of `grow`.
-        let chunks = usize::try_from(self.chunks.load(Ordering::Acquire)).expect("at most 27");
-        if self.supply.fresh().1 < u64::from(self.slots.capacity(chunks)) {
-            self.prepare(chunks);
-        }
-        // Also if another thread has made them just now: that was after we had looked.
-        self.supply.pop(&self.slots, home)
     }
 
     /// The deadline of a hold made at `now`, as its slot's word carries it: no bound may lie behind it.
@@ -418,8 +410,10 @@ impl Allocator {
     pub(crate) fn end(&self, slot: u32, from: Snapshot, end: End, home: usize) -> Result<bool, Snapshot> {
         let meta = self.slots.meta(slot);
         let reusable = self.slots.release(slot, from, end)?;
-        self.cap.release(meta.cell, meta.quantity);
+        // Whoever gets the share or the unit is to find this end: see `changes`.
         self.note_change(slot);
+        self.note_end(slot);
+        self.cap.release(meta.cell, meta.quantity);
         if reusable {
             self.supply.push(&self.slots, home, slot);
         } else {
@@ -465,101 +459,6 @@ impl Allocator {
     /// An offset before which no hold falls due.
     pub(crate) fn next_due(&self) -> u64 {
         self.deadlines.earliest()
-    }
-
-    /// Puts `units` more on offer. The slots for them must be there: see `chunks_for`.
-    pub(crate) fn add(&self, units: u32, home: usize) -> bool {
-        // AcqRel: "everything is sold" must not be concluded from the old total once the units can be taken.
-        self.total.fetch_add(u64::from(units), Ordering::AcqRel);
-        self.permits.give(home, u64::from(units))
-    }
-
-    /// Takes up to `units` free units off offer; says how many.
-    pub(crate) fn withdraw(&self, units: u32, home: usize) -> u32 {
-        let taken = self.permits.drain(home, u64::from(units));
-        // AcqRel: as in `add`; until here the units count as on hold, which they are.
-        self.total.fetch_sub(taken, Ordering::AcqRel);
-        u32::try_from(taken).expect("at most what was asked for")
-    }
-
-    /// How many chunks of slots `units` on offer need.
-    pub(crate) fn chunks_for(&self, units: u64) -> usize {
-        let needed = units + u64::from(self.spare);
-        let enough = |chunks: &usize| u64::from(self.slots.capacity(*chunks)) >= needed;
-        (1..=CHUNKS).find(enough).expect("stock is bounded by MAX_STOCK")
-    }
-
-    /// Lets the slots of the first `chunks` chunks be used: at once, or with the first hold if there was none so far.
-    pub(crate) fn grow(&self, chunks: usize) {
-        // Release: who finds too few slots finds that there may be more.
-        self.chunks.fetch_max(chunks as u64, Ordering::Release);
-        if self.supply.fresh().1 > 0 {
-            self.prepare(chunks);
-        }
-    }
-
-    /// Makes the first `chunks` chunks, meets every sweep and drain that may not have seen them, and only then lets
-    /// their slots be used.
-    pub(super) fn prepare(&self, chunks: usize) {
-        for number in 0..chunks {
-            self.slots.chunk(number);
-        }
-        self.deadlines.meet();
-        // AcqRel: as `meet`, for the drain of changes.
-        self.changed.fetch_or(0, Ordering::AcqRel);
-        self.supply.grow(self.slots.capacity(chunks));
-    }
-
-    /// Whether so many slots are out of generations that more are needed; chunks then wanted.
-    pub(crate) fn wants_chunks(&self) -> Option<usize> {
-        // Relaxed: a count; the next tick looks again.
-        let retired = self.retired.load(Ordering::Relaxed);
-        (retired > u64::from(self.spare / 2)).then(|| self.chunks_for(self.total() + 2 * retired))
-    }
-
-    /// Counts units: free by the permits, held and sold slot by slot. Exact at rest.
-    pub(crate) fn count(&self) -> Count {
-        let mut count = Count { free: self.permits.free(), ..Count::default() };
-        for (first, chunk) in self.slots.present() {
-            for slot in (first..).take(chunk.len()) {
-                match self.slots.load(slot).state() {
-                    State::Held { .. } | State::Confirming => count.held += u64::from(self.slots.meta(slot).quantity),
-                    State::Sold { .. } => count.sold += u64::from(self.slots.meta(slot).quantity),
-                    State::Free(_) | State::Retired => {}
-                }
-            }
-        }
-        count
-    }
-
-    /// Shows what is sold, slot by slot: whose it is, and under which sequence. Exact at rest.
-    pub(crate) fn sold_slots(&self, mut sold: impl FnMut(Share, u64)) {
-        for (first, chunk) in self.slots.present() {
-            for slot in (first..).take(chunk.len()) {
-                if let State::Sold { sequence } = self.slots.load(slot).state() {
-                    sold(self.share(self.slots.meta(slot)), sequence);
-                }
-            }
-        }
-    }
-
-    /// Stock + added - withdrawn.
-    pub(crate) fn total(&self) -> u64 {
-        // Acquire: pairs with `add` and `withdraw`.
-        self.total.load(Ordering::Acquire)
-    }
-
-    /// Units sold, summed over stripes that only rise: never more than were sold when this returns.
-    pub(crate) fn sold(&self) -> u64 {
-        // Acquire: pairs with the Release of `settle`.
-        self.sold.iter().map(|stripe| stripe.load(Ordering::Acquire)).sum()
-    }
-
-    /// Units on offer that are not sold. Zero proves that everything was sold at some instant of the call: what
-    /// is sold only rises, is read first, and never exceeds the total.
-    fn unsold(&self) -> u64 {
-        let sold = self.sold();
-        self.total().saturating_sub(sold)
     }
 
     fn denied(&self, denied: Denied) -> Refusal {

@@ -99,6 +99,7 @@ impl Deadlines {
         }
         // Relaxed: see above; usually an older hold's bound, and nothing is written.
         if self.earliest.load(Ordering::Relaxed) > due {
+            // AcqRel: in step with the sweeps' swap.
             self.earliest.fetch_min(due, Ordering::AcqRel);
         }
     }

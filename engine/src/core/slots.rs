@@ -143,12 +143,14 @@ impl Meta {
 }
 
 type Slot = [AtomicU64; 2];
-/// The earliest due offset in the block, or less; and one bit for each slot that changed.
+/// The bound of the deadlines in the block; and one bit for each slot that changed.
 type Block = [AtomicU64; 2];
 
 pub(crate) struct Chunk {
     slots: Box<[Slot]>,
     pub(crate) blocks: Box<[Block]>,
+    /// One bit for each block in which a hold has ended.
+    pub(crate) ends: Box<[[AtomicU64; 1]]>,
 }
 
 impl Chunk {
@@ -186,7 +188,8 @@ impl Slots {
     pub(crate) fn chunk(&self, number: usize) -> &Chunk {
         self.chunks[number].get_or_init(|| {
             let length = (self.capacity(number + 1) - self.capacity(number)) as usize;
-            Box::new(Chunk { slots: zeroed(length), blocks: zeroed(length.div_ceil(BLOCK as usize)) })
+            let blocks = length.div_ceil(BLOCK as usize);
+            Box::new(Chunk { slots: zeroed(length), blocks: zeroed(blocks), ends: zeroed(blocks.div_ceil(64)) })
         })
     }
 

@@ -2,7 +2,8 @@
 //!
 //! With a journal, everything between looking at the slot and appending the record happens under the append lock:
 //! a hold is confirming exactly if its record is appended, records stand in the order of the decisions, and a
-//! second confirmation of the same hold finds its position already handed out.
+//! second confirmation of the same hold finds its position already handed out. Holds are journaled a tick late, but
+//! the end of a hold whose unit or share this order uses stands before the order, in the same append.
 //!
 //! ```text
 //!                      standing           decision                 record       answer, once durable
@@ -26,6 +27,7 @@ use super::{
     pending::{Pending, Verdict},
     sale::{Hold, Sale},
     settle::{Settlement, announce, settle},
+    tick::write_ends,
 };
 use crate::{
     core::{
@@ -178,6 +180,8 @@ impl Sale {
                 Verdict::Known(refused(reason))
             }
             Decision::Sold { id, share, late, replaces } => {
+                // What this order uses was given back by holds that ended: their ends stand before it.
+                write_ends(&self.inner, at, batch);
                 let sequence = self.inner.next_sequence(true, 0);
                 let HoldId { slot, generation, key_epoch } = id;
                 let Share { buyer, quantity } = share;

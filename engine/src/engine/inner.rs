@@ -29,7 +29,7 @@ use crate::{
         permits::Mark,
         token::{Fields, SLOT_BITS, TokenKeys},
     },
-    journal::{Change, Journal, JournalError, Record},
+    journal::{Batch, Change, Journal, JournalError, Record},
     spec::SaleSpec,
 };
 
@@ -178,13 +178,9 @@ impl EngineInner {
             return Err(CreateError::Full { most: 1 << SLOT_BITS });
         }
         let extent = Extent { base, first: 0, length };
-        self.write(|| Record::SaleCreated {
-            sale: number,
-            base: extent.base,
-            slots: length,
-            at,
-            spec: sale.spec.clone(),
-        })?;
+        let created =
+            Record::SaleCreated { sale: number, base: extent.base, slots: length, at, spec: sale.spec.clone() };
+        self.write(|batch| batch.push(&created))?;
         self.catalogue.write().insert(&sale, &[extent]);
         Ok(sale)
     }
@@ -210,16 +206,16 @@ impl EngineInner {
         Ok(())
     }
 
-    /// Appends a record and waits until it is durable; nothing without a journal.
-    pub(crate) fn write(&self, record: impl FnOnce() -> Record) -> Result<(), JournalError> {
+    /// Appends what `build` pushes and waits until it is durable; nothing without a journal.
+    pub(crate) fn write(&self, build: impl FnOnce(&mut Batch<'_, Settlement>)) -> Result<(), JournalError> {
         let Some(journal) = &self.journal else { return Ok(()) };
-        let ((), lsn) = journal.append(|batch| batch.push(&record()))?;
+        let ((), lsn) = journal.append(build)?;
         journal.commit(lsn)
     }
 
     pub(crate) fn write_change(&self, sale: &SaleInner, change: Change) -> Result<(), ChangeError> {
         let at = self.now();
-        Ok(self.write(|| Record::SaleChanged { sale: sale.number, at, change })?)
+        Ok(self.write(|batch| batch.push(&Record::SaleChanged { sale: sale.number, at, change }))?)
     }
 
     /// Writes down what has changed, and waits until everything is durable.

@@ -43,6 +43,13 @@ impl LateBook {
         self.entries.get(&id).copied()
     }
 
+    /// Notes that a hold has expired, unless more is known of it.
+    pub(crate) fn expire(&mut self, id: HoldId, share: Share) {
+        if !self.entries.contains_key(&id) {
+            self.set(id, Late::Expired(share));
+        }
+    }
+
     /// Notes what became of a hold; the first note of an expired hold makes room if it must.
     pub(crate) fn set(&mut self, id: HoldId, late: Late) {
         if self.entries.insert(id, late).is_some() {

@@ -10,7 +10,7 @@
 //! A hold that was made in the last tick before a crash may not be there. Its slot then begins the same generation
 //! again, but under another key epoch: the lost hold's token is known as genuine and forgotten, and touches nothing.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
     inner::Catalogue,
@@ -110,6 +110,12 @@ impl Recovery {
                 self.saw(at);
                 self.sale(sale)?.ended(slot, generation, end)
             }
+            Record::Expired { sale, hold, buyer, quantity, at } => {
+                self.saw(at);
+                let draft = self.sale(sale)?;
+                draft.late.expire(hold, Share { buyer, quantity });
+                draft.ended(hold.slot, hold.generation, End::Expired)
+            }
             Record::Confirmed(confirmed) => {
                 self.saw(confirmed.at);
                 self.sale(confirmed.sale)?.confirmed(&confirmed)
@@ -133,14 +139,20 @@ impl Recovery {
         std::mem::take(&mut self.incarnations)
     }
 
+    /// Says whether every sale adds up: no more units held and sold than are on offer, no buyer above the cap.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        self.sales.iter().try_for_each(Draft::check)
+    }
+
     /// The sales as they were, and those of them that have holds.
     pub(crate) fn finish(self, setting: &Setting) -> (Catalogue, Vec<Arc<SaleInner>>) {
+        let latest = self.latest;
         let mut catalogue = Catalogue::default();
         let mut active = Vec::new();
         for (number, draft) in (0..).zip(self.sales) {
             let in_use = !draft.slots.is_empty();
             let extents = draft.extents.clone();
-            let sale = Arc::new(draft.build(number, setting));
+            let sale = Arc::new(draft.build(number, latest, setting));
             catalogue.insert(&sale, &extents);
             if in_use {
                 sale.activate();
@@ -231,7 +243,7 @@ impl Draft {
             Stage::Sold(sequence) => return Err(format!("slot {slot} ended after order {sequence}")),
             Stage::Held(_) if end == End::Expired && generation == image.generation => {
                 let (id, share) = (image.id(slot), image.share());
-                self.late.set(id, Late::Expired(share));
+                self.late.expire(id, share);
             }
             _ => {}
         }
@@ -260,8 +272,27 @@ impl Draft {
         Ok(())
     }
 
+    fn check(&self) -> Result<(), String> {
+        let taken = |image: &&Image| !matches!(image.stage, Stage::Free(_));
+        let units: u64 = self.slots.iter().filter(taken).map(|image| u64::from(image.quantity)).sum();
+        let offered = u64::from(self.spec.stock) + self.changes.added - self.changes.withdrawn;
+        if units > offered {
+            return Err(format!("{}: {units} units are held or sold, of {offered}", self.spec.name));
+        }
+        let mut shares: HashMap<Buyer, u64> = HashMap::new();
+        for image in self.slots.iter().filter(taken) {
+            let share = shares.entry(image.buyer).or_default();
+            *share += u64::from(image.quantity);
+            if *share > u64::from(self.spec.cap) {
+                let (name, buyer, cap) = (&self.spec.name, image.buyer, self.spec.cap);
+                return Err(format!("{name}: buyer {buyer} has {share} units, with a cap of {cap}"));
+            }
+        }
+        Ok(())
+    }
+
     /// The sale, with every slot as the journal has it.
-    fn build(self, number: u32, setting: &Setting) -> SaleInner {
+    fn build(self, number: u32, latest: Timestamp, setting: &Setting) -> SaleInner {
         let first_slots = self.extents.first().map(|extent| extent.length);
         let sale = SaleInner::changed(number, self.spec, self.base, self.changes, first_slots, setting);
         let fresh = u32::try_from(self.slots.len()).expect("slots are u32");
@@ -290,6 +321,8 @@ impl Draft {
             sale.allocator.set(Mark::Closed);
         }
         sale.allocator.mark_sold_out();
+        // It had opened before: that is no news.
+        sale.open_if_due(latest);
         sale
     }
 }

@@ -9,6 +9,7 @@ use super::{
     events::EventKind,
     inner::{EngineInner, home},
     state::{SaleInner, SaleState},
+    tick::write_ends,
 };
 use crate::{
     core::{
@@ -199,8 +200,11 @@ impl Sale {
         if buyers.is_empty() {
             return Ok(());
         }
-        self.engine.write(|| Record::Registered { sale: self.inner.number, buyers: buyers.clone() })?;
-        self.inner.registered.add(&buyers);
+        let registered = Record::Registered { sale: self.inner.number, buyers };
+        self.engine.write(|batch| batch.push(&registered))?;
+        if let Record::Registered { buyers, .. } = &registered {
+            self.inner.registered.add(buyers);
+        }
         Ok(())
     }
 
@@ -235,7 +239,12 @@ impl Sale {
         let mut changes = self.inner.admin.lock();
         let units = self.inner.allocator.withdraw(units, home());
         changes.withdrawn += u64::from(units);
-        self.engine.write_change(&self.inner, Change::Withdrawn { units })?;
+        let (sale, at) = (self.inner.number, self.engine.now());
+        self.engine.write(|batch| {
+            // The units may have come from holds that have just ended: their ends stand before this.
+            write_ends(&self.inner, at, batch);
+            batch.push(&Record::SaleChanged { sale, at, change: Change::Withdrawn { units } });
+        })?;
         Ok(units)
     }
 

@@ -127,7 +127,7 @@ impl SaleInner {
             extents: ArcSwap::from_pointee(Vec::new()),
             sequence: AtomicU64::new(1),
             durable: AtomicU64::new(0),
-            unjournaled: (0..stripes).map(|_| counter()).collect(),
+            unjournaled: (0..if journaled { 0 } else { stripes }).map(|_| counter()).collect(),
             active: AtomicBool::new(false),
         }
     }

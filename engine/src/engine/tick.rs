@@ -6,6 +6,7 @@ use super::{
     events::EventKind,
     inner::{EngineInner, home},
     late::Late,
+    settle::Settlement,
     state::SaleInner,
 };
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
         allocator::{HoldId, Share},
         slots::{Snapshot, State},
     },
-    journal::{HeldRecord, Record},
+    journal::{Batch, HeldRecord, Record},
 };
 
 /// Slots written in one append: others may append in between.
@@ -109,14 +110,14 @@ impl EngineInner {
         expired.len() as u64
     }
 
-    /// Ends are written one by one, although the slots tell them too: a slot may be held again by the next look.
-    fn write_expired(&self, sale: &SaleInner, expired: &[(HoldId, Share)], at: Timestamp) {
+    /// Expired holds are written one by one, although the slots tell their ends too: a slot may be held again by the
+    /// next look, and then nothing else says whose the expired hold was.
+    pub(super) fn write_expired(&self, sale: &SaleInner, expired: &[(HoldId, Share)], at: Timestamp) {
         let Some(journal) = &self.journal else { return };
         // If the journal has stopped nobody can be confirmed any more, and who tries is told so.
         let _stopped = journal.append(|batch| {
-            for (id, _) in expired {
-                let (slot, generation) = (id.slot, id.generation);
-                batch.push(&Record::Ended { sale: sale.number, slot, generation, end: End::Expired, at });
+            for &(hold, Share { buyer, quantity }) in expired {
+                batch.push(&Record::Expired { sale: sale.number, hold, buyer, quantity, at });
             }
         });
     }
@@ -130,15 +131,30 @@ impl EngineInner {
         let mut from = Some(0);
         while let Some(start) = from {
             let appended = journal.append(|batch| {
-                sale.allocator.drain_changes(start, TOGETHER, |slot, snapshot, key_epoch, share| {
-                    if let Some(record) = change_record(sale, slot, snapshot, key_epoch, share, at) {
-                        batch.push(&record);
-                    }
-                })
+                let mut records = Vec::new();
+                let next = sale.allocator.drain_changes(start, TOGETHER, |slot, snapshot, key_epoch, share| {
+                    records.extend(change_record(sale, slot, snapshot, key_epoch, share, at));
+                });
+                // A hold that was just seen may have the unit of one that has ended meanwhile: the end stands first.
+                write_ends(sale, at, batch);
+                records.iter().for_each(|record| batch.push(record));
+                next
             });
             // If the journal has stopped: as in `write_expired`.
             from = appended.ok().and_then(|(next, _)| next);
         }
+    }
+}
+
+/// Writes the holds that have ended since ends were last written: before an order, or a withdrawal, that may rest on
+/// what they gave back.
+pub(super) fn write_ends(sale: &SaleInner, at: Timestamp, batch: &mut Batch<'_, Settlement>) {
+    if sale.allocator.has_ends() {
+        sale.allocator.drain_ends(|slot, snapshot, key_epoch, share| {
+            if let Some(record) = change_record(sale, slot, snapshot, key_epoch, share, at) {
+                batch.push(&record);
+            }
+        });
     }
 }
 

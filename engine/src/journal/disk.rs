@@ -111,7 +111,8 @@ impl Disk for FsDisk {
     }
 
     fn lock(&self) -> io::Result<Box<dyn FolderLock>> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(self.folder.join(LOCK))?;
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.folder.join(LOCK))?;
         match file.try_lock() {
             Ok(()) => Ok(Box::new(FsLock { _file: file })),
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),

@@ -75,6 +75,14 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
+    /// Every record is whole, but together they can't be: more was sold than there was.
+    #[error("journal {dir:?} contradicts itself: {why}; nothing was changed: report this as a bug, with a copy of it")]
+    Contradiction {
+        /// The journal's folder.
+        dir: PathBuf,
+        /// The contradiction.
+        why: String,
+    },
     /// A record is whole but contradicts what came before it.
     #[error("record {record} in {file:?} at byte {offset} contradicts what came before: {why}; report this as a bug")]
     Replay {

@@ -27,6 +27,8 @@ pub(crate) enum Record {
     Held(HeldRecord),
     /// A hold ended unsold.
     Ended { sale: u32, slot: u32, generation: u32, end: End, at: Timestamp },
+    /// A hold expired: whose it was, in case it is paid all the same.
+    Expired { sale: u32, hold: HoldId, buyer: Buyer, quantity: u32, at: Timestamp },
     /// A hold was paid.
     Confirmed(ConfirmedRecord),
     /// An expired hold was paid, and the payment is to be refunded: over the cap, or because nothing was free.
@@ -98,6 +100,7 @@ mod kind {
     pub(super) const ENDED: u8 = 6;
     pub(super) const CONFIRMED: u8 = 7;
     pub(super) const LATE_REFUSED: u8 = 8;
+    pub(super) const EXPIRED: u8 = 9;
 }
 
 mod change {
@@ -177,6 +180,14 @@ impl Record {
                     put_hold(out, replaced);
                 }
             }
+            Self::Expired { sale, hold, buyer, quantity, at } => {
+                out.push(kind::EXPIRED);
+                put_u32(out, *sale);
+                put_hold(out, *hold);
+                put_buyer(out, *buyer);
+                put_u32(out, *quantity);
+                put_u64(out, at.as_millis());
+            }
             Self::LateRefused { sale, hold, over_cap, at, payment } => {
                 out.push(kind::LATE_REFUSED);
                 put_u32(out, *sale);
@@ -246,6 +257,13 @@ impl Record {
                 payment: PaymentId::new(input.text("payment id")?)?,
                 replaces: if input.flag("replacement")? { Some(input.hold()?) } else { None },
             }),
+            kind::EXPIRED => Self::Expired {
+                sale: input.u32()?,
+                hold: input.hold()?,
+                buyer: input.buyer()?,
+                quantity: input.u32()?,
+                at: input.timestamp()?,
+            },
             kind::LATE_REFUSED => Self::LateRefused {
                 sale: input.u32()?,
                 hold: input.hold()?,
@@ -552,6 +570,11 @@ pub(crate) mod tests {
                     })
                 }
             ),
+            (any::<(u32, u32, u32, u16, u32)>(), buyers(), timestamps()).prop_map(
+                |((sale, slot, generation, key_epoch, quantity), buyer, at)| {
+                    Record::Expired { sale, hold: HoldId { slot, generation, key_epoch }, buyer, quantity, at }
+                }
+            ),
             (any::<(u32, u32, u32, u16, bool)>(), timestamps(), "[!-~]{1,64}").prop_map(
                 |((sale, slot, generation, key_epoch, over_cap), at, payment)| {
                     let payment = PaymentId::new(&payment).unwrap();
@@ -571,7 +594,7 @@ pub(crate) mod tests {
 
         #[test]
         fn arbitrary_bytes_never_panic_and_have_one_spelling(
-            kind in 0..10_u8,
+            kind in 0..11_u8,
             tail in proptest::collection::vec(any::<u8>(), 0..200),
         ) {
             let bytes = [vec![kind], tail].concat();

@@ -1,6 +1,6 @@
 //! Models of the allocator's own parts: a change is never lost to the drain, and the first holds find their slots.
 
-#![allow(clippy::unwrap_used, reason = "an unwrap in a model is its own failure")]
+#![expect(clippy::unwrap_used, reason = "an unwrap in a model is its own failure")]
 
 use loom::{sync::Arc, thread};
 
@@ -90,4 +90,44 @@ fn first_slot_for_its_maker_only(allocator: &Allocator, home: usize) -> Option<u
 #[should_panic(expected = "there is a slot for every permit")]
 fn control_slots_for_their_maker_only_refuse_a_permit() {
     explore_within(3, || two_first_holds(first_slot_for_its_maker_only));
+}
+
+type EndHold = fn(&Allocator, u32);
+
+/// A unit's hold ends while somebody else waits for the unit: who gets it must find the end.
+fn a_unit_passed_on(end: EndHold) {
+    let allocator = Arc::new(Allocator::new(RULES, 1, plan(1, 0, true)));
+    let made = allocator.reserve(Buyer::from(1), 1, 0, 0, 0).unwrap();
+    let theirs = Arc::clone(&allocator);
+    let other = thread::spawn(move || end(&theirs, made.id.slot));
+    if allocator.permits.take(0, 1).is_ok() {
+        assert!(allocator.has_ends(), "a unit was passed on without its end");
+        let mut ended = Vec::new();
+        allocator.drain_ends(|slot, snapshot, _, _| ended.push((slot, snapshot.state())));
+        assert_eq!(ended, [(made.id.slot, State::Free(Some(End::Cancelled)))], "a unit was passed on without its end");
+    }
+    other.join().unwrap();
+}
+
+#[test]
+fn who_gets_a_unit_finds_the_end_of_the_hold_that_had_it() {
+    explore_within(3, || {
+        a_unit_passed_on(|allocator, slot| {
+            allocator.end(slot, allocator.slots.load(slot), End::Cancelled, 0).unwrap();
+        });
+    });
+}
+
+/// The fault: the unit is given back before its end is noted.
+#[test]
+#[should_panic(expected = "a unit was passed on without its end")]
+fn control_an_end_noted_too_late_is_missed() {
+    explore_within(3, || {
+        a_unit_passed_on(|allocator, slot| {
+            allocator.slots.release(slot, allocator.slots.load(slot), End::Cancelled).unwrap();
+            allocator.note_change(slot);
+            allocator.permits.give(0, 1);
+            allocator.note_end(slot);
+        });
+    });
 }

@@ -6,7 +6,7 @@
 //!   may have one.
 //! - Afterwards everything can be ended, and the whole stock can be taken again, with its slots and its shares.
 
-#![allow(clippy::unwrap_used, reason = "an unwrap in a model is its own failure")]
+#![expect(clippy::unwrap_used, reason = "an unwrap in a model is its own failure")]
 
 use std::collections::{HashMap, HashSet};
 

@@ -9,7 +9,7 @@
 //! For two attempts of one buyer to lie in different cells, another buyer's entry must go in between: that is the
 //! `occupant` of these scenes.
 
-#![allow(clippy::unwrap_used, reason = "an unwrap in a model is its own failure")]
+#![expect(clippy::unwrap_used, reason = "an unwrap in a model is its own failure")]
 
 use loom::{sync::Arc, thread};
 

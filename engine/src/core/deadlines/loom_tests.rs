@@ -3,7 +3,7 @@
 //! What is proved: when both have finished, a hold that the sweep did not show is covered by its block's bound, and
 //! by the sale's, so that a later sweep shows it.
 
-#![allow(clippy::unwrap_used, reason = "an unwrap in a model is its own failure")]
+#![expect(clippy::unwrap_used, reason = "an unwrap in a model is its own failure")]
 
 use loom::{sync::Arc, thread};
 

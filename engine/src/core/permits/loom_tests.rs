@@ -7,7 +7,7 @@
 //!
 //! Each scene takes the operation as an argument, so that a faulty one can be shown to fail in it.
 
-#![allow(clippy::unwrap_used, reason = "an unwrap in a model is its own failure")]
+#![expect(clippy::unwrap_used, reason = "an unwrap in a model is its own failure")]
 
 use loom::{sync::Arc, thread};
 

@@ -5,7 +5,7 @@
 //! - A word from before a hold's end does nothing to the slot's next hold.
 //! - What is read between two equal looks at the word belongs to that word.
 
-#![allow(clippy::unwrap_used, reason = "an unwrap in a model is its own failure")]
+#![expect(clippy::unwrap_used, reason = "an unwrap in a model is its own failure")]
 
 use loom::{sync::Arc, thread};
 

@@ -4,7 +4,7 @@
 //! - Whatever is popped and pushed at once, no slot is in two hands, and none is lost.
 //! - Two threads of one stripe that refill its run at once hand out every slot once.
 
-#![allow(clippy::unwrap_used, reason = "an unwrap in a model is its own failure")]
+#![expect(clippy::unwrap_used, reason = "an unwrap in a model is its own failure")]
 
 use loom::{sync::Arc, thread};
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::*;
-use crate::{CancelError, ConfirmError, Durability, Ended, JournalReader, TokenError};
+use crate::{CancelError, ConfirmError, Durability, Ended, JournalReader, TokenError, journal::Change};
 
 fn folder() -> (tempfile::TempDir, PathBuf) {
     let parent = tempfile::tempdir().unwrap();
@@ -103,6 +103,92 @@ fn late_decisions_stand_after_a_restart() {
     assert_eq!(pay(&sale, &refused), Confirmation::PaidLateSoldOut);
     let unpaid = world.engine.sale("b").unwrap();
     assert!(matches!(pay(&unpaid, &unpaid_token), Confirmation::PaidLate(_)));
+}
+
+/// A hold is journaled, then something is done that rests on its end, and the process is killed before the next tick.
+fn after_a_hold_has_ended(stock: u32, then: impl Fn(&World, &Sale, Token)) -> (Audit, Confirmation) {
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let sale = world.sale(books(stock));
+    let ended = hold(&sale, 1);
+    world.engine.sync().unwrap();
+    then(&world, &sale, ended);
+    let (_copied, dir) = copy(&dir);
+    let world = World::open_at(&dir, START.plus(seconds(1)));
+    let sale = world.engine.sale("books").unwrap();
+    let audit = sale.audit();
+    assert!(audit.holds(), "{audit}");
+    (audit, pay(&sale, &ended))
+}
+
+#[test]
+fn an_order_never_outlives_the_end_of_the_hold_whose_unit_it_has() {
+    let (audit, answer) = after_a_hold_has_ended(1, |_, sale, ended| {
+        sale.cancel(&ended).unwrap();
+        assert!(matches!(pay(sale, &hold(sale, 2)), Confirmation::Confirmed(_)));
+    });
+    assert_eq!((audit.sold, audit.held), (1, 0));
+    assert!(matches!(answer, Confirmation::CancelledBefore | Confirmation::HoldForgotten), "{answer:?}");
+}
+
+#[test]
+fn an_order_never_outlives_the_end_of_the_hold_whose_share_it_has() {
+    let (audit, answer) = after_a_hold_has_ended(600, |_, sale, ended| {
+        sale.cancel(&ended).unwrap();
+        assert!(matches!(pay(sale, &hold(sale, 1)), Confirmation::Confirmed(_)));
+    });
+    assert_eq!((audit.sold, audit.held), (1, 0));
+    assert!(matches!(answer, Confirmation::CancelledBefore | Confirmation::HoldForgotten), "{answer:?}");
+}
+
+#[test]
+fn a_withdrawal_never_outlives_the_end_of_the_hold_whose_unit_it_took() {
+    let (audit, answer) = after_a_hold_has_ended(1, |_, sale, ended| {
+        sale.cancel(&ended).unwrap();
+        assert_eq!(sale.withdraw(1).unwrap(), 1);
+    });
+    assert_eq!((audit.sold, audit.held, audit.withdrawn), (0, 0, 1));
+    assert_eq!(answer, Confirmation::CancelledBefore);
+}
+
+#[test]
+fn an_order_in_the_place_of_an_expired_hold_keeps_its_answer_when_the_expiry_is_written_after_it() {
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let sale = world.sale(books(2));
+    let late = hold(&sale, 1);
+    world.engine.sync().unwrap();
+    // What a tick does, cut between the expiry and its record.
+    let id = sale.open_token(&late).unwrap();
+    let mut expired = Vec::new();
+    let now = START.plus(seconds(62));
+    world.clock.advance_to(now);
+    sale.inner.allocator.expire(sale.inner.offset(now), 0, |id, share| {
+        sale.inner.late.lock().set(id, late::Late::Expired(share));
+        expired.push((id, share));
+    });
+    let Confirmation::PaidLate(receipt) = pay(&sale, &late) else { panic!("a unit is free") };
+    world.engine.inner.write_expired(&sale.inner, &expired, now);
+    assert_eq!(expired[0].0, id);
+    world.engine.sync().unwrap();
+    let (_copied, dir) = copy(&dir);
+    let world = World::open_at(&dir, now);
+    let sale = world.engine.sale("books").unwrap();
+    assert_eq!(pay(&sale, &late), Confirmation::AlreadyConfirmed(receipt));
+    assert_eq!((sale.audit().sold, sale.audit().free), (1, 1));
+}
+
+#[test]
+fn a_journal_in_which_more_is_sold_than_there_was_is_refused() {
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let sale = world.sale(books(1));
+    pay(&sale, &hold(&sale, 1));
+    // The fault: a stock that shrinks below what is sold.
+    let change = Change::Withdrawn { units: 1 };
+    world.engine.inner.write_change(&sale.inner, change).unwrap();
+    drop((sale, world));
+    assert!(matches!(Engine::open(&dir), Err(OpenError::Contradiction { .. })));
 }
 
 #[test]
