@@ -137,7 +137,9 @@ impl EngineInner {
                 });
                 // A hold that was just seen may have the unit of one that has ended meanwhile: the end stands first.
                 write_ends(sale, at, batch);
-                records.iter().for_each(|record| batch.push(record));
+                for record in &records {
+                    batch.push(record);
+                }
                 next
             });
             // If the journal has stopped: as in `write_expired`.

@@ -409,19 +409,36 @@ fn a_refused_buyer_leaves_nothing_in_the_cap_table() {
     assert_eq!((allocator.cap.totals(), allocator.cap.segments()), ((1, 0), 1));
 }
 
-#[test]
-fn a_million_buyers_who_give_up_leave_one_segment_and_no_more_slots_than_there_were() {
+/// Ever new buyers hold a unit of 20 and give it up by `give_up`.
+fn a_million_buyers(give_up: fn(&Allocator, HoldId)) {
     let allocator = allocator(RULES, 20, 2);
     let mut holds = Vec::new();
     for number in 0..1_000_000 {
         if holds.len() == 20 {
             let oldest: Made = holds.remove(0);
-            assert!(end(&allocator, oldest.id, End::Cancelled, 0));
+            give_up(&allocator, oldest.id);
         }
         holds.push(reserve(&allocator, number, 0).unwrap());
+        let memory = (allocator.cap.segments(), allocator.slots.present().count());
+        assert_eq!(memory, (1, 1), "memory grows with the crowd: {number} buyers");
     }
-    assert_eq!((allocator.cap.segments(), allocator.slots.present().count()), (1, 1));
     assert_eq!(assert_adds_up(&allocator).held, 20);
+}
+
+#[test]
+fn a_million_buyers_who_give_up_leave_one_segment_and_no_more_slots_than_there_were() {
+    a_million_buyers(|allocator, id| assert!(end(allocator, id, End::Cancelled, 0)));
+}
+
+/// The fault: the unit comes back, the buyer's entry stays.
+#[test]
+#[should_panic(expected = "memory grows with the crowd")]
+fn control_an_entry_that_stays_lets_memory_grow_with_the_crowd() {
+    a_million_buyers(|allocator, id| {
+        allocator.slots.release(id.slot, allocator.slots.load(id.slot), End::Cancelled).unwrap();
+        allocator.supply.push(&allocator.slots, 0, id.slot);
+        allocator.permits.give(0, 1);
+    });
 }
 
 #[test]
