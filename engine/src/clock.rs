@@ -28,9 +28,9 @@ pub trait Clock: fmt::Debug + Send + Sync {
 /// the kernel's coarse tick, 1 to 10 ms, for which a look costs a few nanoseconds.
 #[derive(Debug)]
 pub struct SystemClock {
-    wall: Timestamp,
-    started: Duration,
-    /// Nanoseconds that the machine has slept since boot.
+    /// What the wall clock showed, less what the machine had run and slept until then; in milliseconds.
+    boot: u64,
+    /// Milliseconds that the machine has slept since boot.
     slept: AtomicU64,
 }
 
@@ -40,8 +40,9 @@ impl SystemClock {
     pub fn new() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let slept = slept();
-        let started = running() + Duration::from_nanos(slept);
-        Self { wall: Timestamp::MIN.plus(wall), started, slept: AtomicU64::new(slept) }
+        let boot =
+            Timestamp::MIN.plus(wall).as_millis().saturating_sub(millis_since_boot(ClockId::MonotonicCoarse) + slept);
+        Self { boot, slept: AtomicU64::new(slept) }
     }
 }
 
@@ -55,8 +56,8 @@ impl Clock for SystemClock {
     #[inline]
     fn now(&self) -> Timestamp {
         // Relaxed: it only rises, and nothing is published by it.
-        let slept = Duration::from_nanos(self.slept.load(Ordering::Relaxed));
-        self.wall.plus((running() + slept).saturating_sub(self.started))
+        let slept = self.slept.load(Ordering::Relaxed);
+        Timestamp::from_millis(self.boot + slept + millis_since_boot(ClockId::MonotonicCoarse))
     }
 
     fn resync(&self) {
@@ -65,24 +66,17 @@ impl Clock for SystemClock {
     }
 }
 
-/// Time since boot without sleep, to the kernel's coarse tick.
-#[inline]
-fn running() -> Duration {
-    since_boot(ClockId::MonotonicCoarse)
-}
-
-/// Nanoseconds slept since boot; two clocks read one after the other, so only whole seconds count.
+/// Milliseconds slept since boot; two clocks are read one after the other, so only whole seconds count.
 fn slept() -> u64 {
-    let asleep = since_boot(ClockId::Boottime).saturating_sub(since_boot(ClockId::Monotonic));
-    Duration::from_secs(asleep.as_secs()).as_nanos().try_into().unwrap_or(u64::MAX)
+    let asleep = millis_since_boot(ClockId::Boottime).saturating_sub(millis_since_boot(ClockId::Monotonic));
+    asleep / 1_000 * 1_000
 }
 
 #[inline]
-fn since_boot(clock: ClockId) -> Duration {
+fn millis_since_boot(clock: ClockId) -> u64 {
     let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
-    Duration::new(seconds, nanos)
+    seconds * 1_000 + u64::try_from(time.tv_nsec).unwrap_or_default() / 1_000_000
 }
 
 /// A clock that stands still until it is moved: for tests, simulations and replays.

@@ -19,7 +19,7 @@
 //! or a backup (Redis has the confirmed sales, not the holds).
 //!
 //! Shape: [`Source`] gives records, a courier (one loop) carries them over a link (one connection), the board shows
-//! how far it got, [`verify`] proves it without trusting any of them.
+//! how far it got, [`verify()`] proves it without trusting any of them.
 
 mod courier;
 mod driver;

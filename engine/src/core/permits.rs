@@ -46,6 +46,12 @@ impl Gate {
         self.0 & (SOLD_OUT | NONE_FREE | CLOSED | PAUSED | SCHEDULED) == 0
     }
 
+    /// Nothing but "sold out" stands in the way: that is the answer, whoever asks and when.
+    #[inline]
+    pub(crate) const fn is_only_sold_out(self) -> bool {
+        self.0 & (SOLD_OUT | CLOSED | PAUSED | SCHEDULED) == SOLD_OUT
+    }
+
     pub(crate) const fn is_closed(self) -> bool {
         self.0 & CLOSED != 0
     }

@@ -107,7 +107,7 @@ pub(crate) struct EngineInner {
     pub(crate) driver: ArcSwap<Option<std::thread::Thread>>,
 }
 
-/// The calling thread's stripe: threads get consecutive numbers, spread far apart over any number of stripes.
+/// The calling thread's stripe, below 64; a sale takes it modulo the stripes that it has.
 pub(crate) fn home() -> usize {
     static THREADS: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
@@ -117,8 +117,8 @@ pub(crate) fn home() -> usize {
         home.get().unwrap_or_else(|| {
             // Relaxed: a number, given once.
             let number = THREADS.fetch_add(1, Ordering::Relaxed);
-            // Reversed, successive numbers differ in their high bits first: with 8 stripes 0, 4, 2, 6, 1, ..
-            let spread = number.reverse_bits() >> (usize::BITS - 6);
+            // An odd step: as many successive threads as there are stripes have a stripe each, and not a neighbour's.
+            let spread = number.wrapping_mul(37) % 64;
             home.set(Some(spread));
             spread
         })

@@ -124,8 +124,20 @@ impl Sale {
     /// What happened before an answered `cancel`, expiry or `add_stock` is seen by whoever gets the unit.
     #[inline]
     pub fn reserve(&self, buyer: impl Into<Buyer>, quantity: u32) -> Result<Hold<'_>, Rejection> {
-        let (buyer, now) = (buyer.into(), self.engine.now());
-        self.admit(buyer, quantity, now)?;
+        let buyer = buyer.into();
+        let largest = self.inner.allocator.rules().largest;
+        if quantity == 0 || quantity > largest {
+            return Err(Rejection::BadQuantity { asked: quantity, largest });
+        }
+        if self.inner.spec.closes_at.is_none() && self.inner.allocator.gate().is_only_sold_out() {
+            // Most of a crowd ends here: it needs neither the time nor the buyer.
+            return Err(Rejection::SoldOut);
+        }
+        let now = self.engine.now();
+        self.admit_sale(now)?;
+        if !self.inner.may_buy(buyer) {
+            return Err(Rejection::NotEligible);
+        }
         let key_epoch = self.engine.keys.key_epoch();
         let offset = self.inner.offset(now);
         match self.inner.allocator.reserve(buyer, quantity, offset, home(), key_epoch) {
@@ -292,20 +304,7 @@ impl Sale {
         Engine::from_inner(Arc::clone(&self.engine))
     }
 
-    /// The refusals that need no buyer's history.
-    #[inline]
-    fn admit(&self, buyer: Buyer, quantity: u32, now: Timestamp) -> Result<(), Rejection> {
-        let largest = self.inner.allocator.rules().largest;
-        if quantity == 0 || quantity > largest {
-            return Err(Rejection::BadQuantity { asked: quantity, largest });
-        }
-        self.admit_sale(now)?;
-        if !self.inner.may_buy(buyer) {
-            return Err(Rejection::NotEligible);
-        }
-        Ok(())
-    }
-
+    /// The refusals that need no buyer.
     #[inline]
     fn admit_sale(&self, now: Timestamp) -> Result<(), Rejection> {
         if self.inner.is_over(now) {

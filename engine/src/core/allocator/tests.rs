@@ -418,7 +418,7 @@ fn a_million_buyers(give_up: fn(&Allocator, HoldId)) {
             let oldest: Made = holds.remove(0);
             give_up(&allocator, oldest.id);
         }
-        holds.push(reserve(&allocator, number, 0).unwrap());
+        holds.push(reserve(&allocator, number, 0).expect("one of the 20 units is free"));
         let memory = (allocator.cap.segments(), allocator.slots.present().count());
         assert_eq!(memory, (1, 1), "memory grows with the crowd: {number} buyers");
     }
