@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper's unwrap is the proof's own failure, as a test's is")]
 
-#[path = "support/redis_server.rs"]
-mod redis_server;
 #[path = "support/shelf.rs"]
 mod shelf;
 
@@ -16,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use redis_server::{PATIENCE, RedisServer, eventually};
 use sellout::{
     Buyer, PaymentId, Timestamp,
     ledger::{
@@ -24,6 +21,7 @@ use sellout::{
         Source, probe, verify,
     },
 };
+use sellout_testkit::{PATIENCE, RedisServer, eventually};
 use shelf::Shelf;
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

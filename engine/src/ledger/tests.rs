@@ -4,9 +4,6 @@
 #[path = "../../tests/support/bad_network.rs"]
 mod bad_network;
 #[allow(dead_code, reason = "the black-box tests use the rest")]
-#[path = "../../tests/support/redis_server.rs"]
-mod redis_server;
-#[allow(dead_code, reason = "the black-box tests use the rest")]
 #[path = "../../tests/support/shelf.rs"]
 mod shelf;
 
@@ -15,7 +12,7 @@ use std::{collections::BTreeMap, future::pending};
 use super::{link::Link, link::Taken, row::Keys, *};
 use crate::{Buyer, PaymentId, Timestamp};
 use bad_network::BadNetwork;
-use redis_server::{PATIENCE, RedisServer};
+use sellout_testkit::{PATIENCE, RedisServer};
 use shelf::Shelf;
 
 type Sequences = std::ops::RangeInclusive<u64>;

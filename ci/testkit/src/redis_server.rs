@@ -1,4 +1,8 @@
-//! Real Redis servers for tests: on a port of their own, in a folder of their own, gone when the test is.
+//! Redis.
+//!
+//! What holds: a server listens on 127.0.0.1 only, keeps nothing beyond its folder, and is killed by its pid when it
+//! is dropped, or when the test's process ends in any way. A machine without Redis fails the test and says what to
+//! install.
 
 use std::{
     io::Read,
@@ -12,14 +16,17 @@ use std::{
 use tempfile::TempDir;
 
 /// How long a server may take to answer, and any other thing a test waits for.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The shell outlives neither the server nor us: when our end of its input closes, it kills the server by its pid.
 const KEEPER: &str = r#"redis-server "$@" >/dev/null 2>&1 & pid=$!; read _; kill -9 $pid; wait $pid"#;
 
-/// A `redis-server` without persistence. Dropping it kills it; so does the end of the test's process.
+/// A `redis-server` without persistence.
+///
+/// Its calls panic when something is missing or does not answer: they are a test's own assertions. Dropping
+/// it kills the server; so does the end of the test's process.
 #[derive(Debug)]
-pub(super) struct RedisServer {
+pub struct RedisServer {
     port: u16,
     folder: TempDir,
     password: Option<String>,
@@ -27,14 +34,20 @@ pub(super) struct RedisServer {
     keeper: Option<Child>,
 }
 
+#[expect(
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    clippy::must_use_candidate,
+    reason = "these are the assertions of tests: see the type"
+)]
 impl RedisServer {
     /// A server that answers.
-    pub(super) fn start() -> Self {
+    pub fn start() -> Self {
         Self::start_with(&[], None)
     }
 
     /// A server with more `arguments` and, if any, a `password`, that answers.
-    pub(super) fn start_with(arguments: &[&str], password: Option<&str>) -> Self {
+    pub fn start_with(arguments: &[&str], password: Option<&str>) -> Self {
         for _ in 0..10 {
             let mut server = Self::stopped(arguments, password);
             server.launch();
@@ -47,7 +60,7 @@ impl RedisServer {
     }
 
     /// A server that doesn't run yet; nobody listens on its port.
-    pub(super) fn stopped(arguments: &[&str], password: Option<&str>) -> Self {
+    pub fn stopped(arguments: &[&str], password: Option<&str>) -> Self {
         let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
         assert!(found.is_ok_and(|status| status.success()), "install redis-server: apt-get install redis-server");
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -61,7 +74,7 @@ impl RedisServer {
     }
 
     /// Starts it, empty, on its port, and waits until it answers.
-    pub(super) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.kill();
         self.launch();
         assert!(self.answers_within(PATIENCE), "redis-server did not come back on port {}", self.port);
@@ -92,7 +105,7 @@ impl RedisServer {
     }
 
     /// Kills it as a power cut would.
-    pub(super) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         if let Some(mut keeper) = self.keeper.take() {
             drop(keeper.stdin.take());
             keeper.wait().expect("the keeper is ours to wait for");
@@ -115,12 +128,13 @@ impl RedisServer {
         false
     }
 
-    pub(super) fn port(&self) -> u16 {
+    /// Its port.
+    pub fn port(&self) -> u16 {
         self.port
     }
 
     /// Its URL, with the password if it has one.
-    pub(super) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         match &self.password {
             Some(password) => format!("redis://:{password}@127.0.0.1:{}", self.port),
             None => format!("redis://127.0.0.1:{}", self.port),
@@ -128,7 +142,7 @@ impl RedisServer {
     }
 
     /// The answer to a command typed as for `redis-cli`, on a connection of its own.
-    pub(super) fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
+    pub fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
         let mut words = command.split(' ');
         let mut question = redis::cmd(words.next().unwrap());
         question.arg(words.collect::<Vec<_>>());
@@ -137,12 +151,12 @@ impl RedisServer {
     }
 
     /// As [`RedisServer::ask`], whatever the answer.
-    pub(super) fn tell(&self, command: &str) {
+    pub fn tell(&self, command: &str) {
         let _: redis::Value = self.ask(command);
     }
 
     /// What `redis-cli` prints for `arguments`.
-    pub(super) fn cli(&self, arguments: &[&str]) -> String {
+    pub fn cli(&self, arguments: &[&str]) -> String {
         let port = self.port.to_string();
         let mut child = Command::new("redis-cli")
             .args(["-p", &port, "--no-raw"])
@@ -163,8 +177,11 @@ impl Drop for RedisServer {
     }
 }
 
-/// Looks every few milliseconds until `done`; fails the test after [`PATIENCE`].
-pub(super) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+/// Looks every few milliseconds until `done`.
+///
+/// # Panics
+/// After [`PATIENCE`]: it fails the test.
+pub fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");

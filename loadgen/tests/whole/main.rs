@@ -1,0 +1,220 @@
+//! The program as its users run it: with a real Redis, killed in the middle, and where something is in its way.
+
+#![expect(clippy::unwrap_used, reason = "a helper's unwrap is the proof's own failure, as a test's is")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use sellout_testkit::{RedisServer, eventually};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A sale of 400 to 3,000 people, some of whom never pay, over in some two seconds.
+const SCENARIO: &str = r#"
+name = "small"
+speed = "30x"
+
+[[sales]]
+name = "mug"
+stock = 400
+hold = "15s"
+grace = "1s"
+audience = "registered"
+
+[crowd]
+people = 3_000
+registered = "90%"
+
+[[arrivals]]
+spike = { at = "+1s", visits = 3_000, plateau = "10s", decay = "5s" }
+
+[retries]
+share = "30%"
+every = "5s"
+on = ["not-open", "all-held", "attempt-under-way"]
+
+[payment]
+at_once = 80
+never = 10
+twice = 10
+delay = "10s"
+returning_pay = true
+"#;
+
+/// A folder with the scenario in it.
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("small.toml"), SCENARIO).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+        // However slow the machine is: what is proved here is not a latency.
+        command.current_dir(self.folder.path()).env_remove("LOADGEN_REDIS").args(arguments);
+        command
+    }
+
+    fn run(&self, more: &[&str]) -> Output {
+        let output = self.command(&["run", "small.toml", "--lag-bound", "1h", "-o", "r.json"]).args(more).output();
+        output.unwrap()
+    }
+
+    fn audit(&self) -> Output {
+        self.command(&["audit", "--journal", "j", "--acks", "acks"]).output().unwrap()
+    }
+
+    fn report(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.path("r.json")).unwrap()).unwrap()
+    }
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[track_caller]
+fn assert_sold_right(place: &Place, output: &Output) -> Value {
+    assert_eq!(code(output), 0, "{}{}", String::from_utf8_lossy(&output.stdout), errors(output));
+    let report = place.report();
+    let sale = &report["sales"][0];
+    assert_eq!((&sale["sold"], &sale["held"], &sale["free"]), (&400.into(), &0.into(), &0.into()), "{sale}");
+    assert!(report["invariants"].as_array().unwrap().iter().all(|invariant| invariant["holds"] == true));
+    report
+}
+
+fn lines(path: &Path) -> usize {
+    fs::read_to_string(path).map_or(0, |text| text.lines().count())
+}
+
+#[test]
+fn every_sale_is_in_redis_once() {
+    let (place, server) = (Place::new(), RedisServer::start());
+    let output = place.run(&["--redis", &server.url()]);
+    let report = assert_sold_right(&place, &output);
+    let ledger = &report["ledger"];
+    assert_eq!((&ledger["sales"], &ledger["missing"], &ledger["duplicates"]), (&400.into(), &0.into(), &0.into()));
+    assert_eq!(server.ask::<u64>("HLEN sellout:{mug}:sales"), 400);
+    assert_eq!(server.ask::<u64>("HGET sellout:{mug}:ledger last"), 400);
+}
+
+#[test]
+fn a_redis_that_comes_late_gets_everything() {
+    let (place, mut server) = (Place::new(), RedisServer::stopped(&[], None));
+    let mut run = place.command(&["run", "small.toml", "--lag-bound", "1h", "-o", "r.json", "--redis", &server.url()]);
+    let mut run = run.args(["--journal", "j"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("the sale has begun", || place.path("j/00000001.journal").exists());
+    server.restart();
+    assert_eq!(run.wait().unwrap().code(), Some(0));
+    assert_eq!(place.report()["ledger"]["sales"], 400);
+    assert_eq!(server.ask::<u64>("HLEN sellout:{mug}:sales"), 400);
+}
+
+#[test]
+fn a_redis_that_never_comes_fails_the_run_and_loses_nothing() {
+    let (place, mut server) = (Place::new(), RedisServer::stopped(&[], None));
+    let output = place.run(&["--redis", &server.url(), "--redis-wait", "100ms", "--journal", "j"]);
+    assert_eq!(code(&output), 1, "{}", errors(&output));
+    assert!(errors(&output).contains("nobody listens") && errors(&output).contains("journal j"), "{}", errors(&output));
+    server.restart();
+    let again = place.run(&["--redis", &server.url(), "--journal", "j"]);
+    assert_sold_right(&place, &again);
+    assert_eq!(server.ask::<u64>("HLEN sellout:{mug}:sales"), 400);
+}
+
+#[test]
+fn a_redis_that_cannot_be_used_is_told_before_anything_is_sold() {
+    let (place, server) = (Place::new(), RedisServer::start_with(&[], Some("hush")));
+    for (url, words) in [
+        (format!("redis://127.0.0.1:{}", server.port()), "needs a password"),
+        (format!("redis://:wrong@127.0.0.1:{}", server.port()), "refused"),
+        ("http://127.0.0.1".to_owned(), "redis://"),
+    ] {
+        let output = place.run(&["--redis", &url, "--journal", "j"]);
+        assert_eq!(code(&output), 1, "{url}");
+        assert!(errors(&output).contains(words), "{url}: {}", errors(&output));
+        assert!(!errors(&output).contains("wrong@") && !errors(&output).contains("hush"), "{}", errors(&output));
+    }
+    assert_sold_right(&place, &place.run(&["--redis", &server.url(), "--journal", "k"]));
+    let other = place.run(&["--redis", &server.url(), "--journal", "l"]);
+    assert_eq!(code(&other), 1);
+    assert!(errors(&other).contains("from another journal"), "{}", errors(&other));
+    assert_sold_right(&place, &place.run(&["--redis", &server.url(), "--redis-prefix", "two", "--journal", "l"]));
+}
+
+/// Kills a run once it has acknowledged some orders; how many lines its acks have.
+fn killed_in_the_middle(place: &Place) -> usize {
+    let mut run = place.command(&["run", "small.toml", "--journal", "j", "--acks", "acks", "--speed", "10x"]);
+    let mut run: Child = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("orders are acknowledged", || lines(&place.path("acks")) >= 40);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    lines(&place.path("acks"))
+}
+
+#[test]
+fn a_run_killed_in_the_middle_has_lost_nothing_acknowledged_and_sells_the_rest() {
+    let place = Place::new();
+    let acknowledged = killed_in_the_middle(&place);
+    assert!((40..400).contains(&acknowledged), "{acknowledged}");
+    assert_eq!(code(&place.audit()), 0, "{}", String::from_utf8_lossy(&place.audit().stdout));
+    let again = place.run(&["--journal", "j", "--acks", "acks"]);
+    let report = assert_sold_right(&place, &again);
+    assert!(report["sales"][0]["sold_before"].as_u64().unwrap() >= acknowledged as u64);
+    assert_eq!(code(&place.audit()), 0);
+    assert_eq!(lines(&place.path("acks")), 400, "each order was acknowledged once");
+}
+
+#[test]
+fn control_an_acknowledgement_that_the_journal_lacks_is_found() {
+    let place = Place::new();
+    killed_in_the_middle(&place);
+    let acks = fs::read_to_string(place.path("acks")).unwrap();
+    let first = acks.lines().next().unwrap();
+    let order = first.split(',').nth(1).unwrap();
+    let never = order.chars().rev().collect::<String>();
+    fs::write(place.path("acks"), acks.replacen(order, &never, 1)).unwrap();
+    let audit = place.audit();
+    assert_eq!(code(&audit), 99, "{}", String::from_utf8_lossy(&audit.stdout));
+}
+
+#[test]
+fn what_is_in_the_way_of_a_journal_is_named() {
+    let place = Place::new();
+    fs::write(place.path("file"), "").unwrap();
+    let file = place.run(&["--journal", "file"]);
+    assert_eq!((code(&file), errors(&file).contains("not a folder")), (1, true), "{}", errors(&file));
+    let nowhere = place.run(&["--journal", "no/where"]);
+    assert_eq!((code(&nowhere), errors(&nowhere).contains("no/where")), (1, true), "{}", errors(&nowhere));
+
+    let mut first = place.command(&["run", "small.toml", "--journal", "j", "--acks", "acks"]);
+    let mut first = first.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("the sale has begun", || lines(&place.path("acks")) > 0);
+    let second = place.run(&["--journal", "j"]);
+    assert_eq!((code(&second), errors(&second).contains("is in use")), (1, true), "{}", errors(&second));
+    first.kill().unwrap();
+    first.wait().unwrap();
+
+    let segment = place.path("j/00000001.journal");
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[8] = 99;
+    fs::write(&segment, bytes).unwrap();
+    let newer = place.run(&["--journal", "j"]);
+    assert_eq!((code(&newer), errors(&newer).contains("format 99")), (1, true), "{}", errors(&newer));
+}
