@@ -1,4 +1,4 @@
-//! The book and the other pages: nothing unlisted, no dead link, every example compiled.
+//! The book and the other pages: nothing unlisted, no dead link, every example compiled, every proof there.
 
 use crate::{
     assert_caught, assert_clean,
@@ -7,6 +7,9 @@ use crate::{
 
 const PAGES: &str = "docs/src/";
 const SUMMARY: &str = "docs/src/SUMMARY.md";
+
+/// The page that names a test for each guarantee.
+const PROOFS: &str = "docs/src/guarantees.md";
 
 /// Where the examples of the pages become doctests.
 const COMPILED: &str = "examples/src/book.rs";
@@ -40,6 +43,22 @@ fn compiled(tree: &Tree) -> Vec<String> {
     let pages = tree.with_extension("md").map(|(path, _)| path).filter(|path| is_page(path));
     let left_out = pages.filter(|page| !source.contains(&format!("\"../../{page}\"")));
     left_out.map(|page| format!("{page}: {COMPILED} does not compile its examples")).collect()
+}
+
+/// Tests that a page of proofs names and that are not there: an item of a list that begins with a name in code.
+fn proven(tree: &Tree) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (line, text) in (1..).zip(tree.text(PROOFS).unwrap_or_default().lines()) {
+        let Some(item) = text.strip_prefix("- ") else { continue };
+        let item = item.strip_prefix("control: ").unwrap_or(item);
+        let Some(name) = item.strip_prefix('`').and_then(|rest| rest.split('`').next()) else { continue };
+        let is_test = name.contains('_') && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric());
+        let declared = || tree.with_extension("rs").any(|(_, source)| source.contains(&format!("fn {name}(")));
+        if is_test && !declared() {
+            complaints.push(format!("{PROOFS}:{line}: no test is called `{name}`"));
+        }
+    }
+    complaints
 }
 
 /// The targets of a page's links with their lines from 1, those in code left out.
@@ -104,4 +123,20 @@ fn a_page_that_is_not_compiled_is_caught() {
     let book = "#[doc = include_str!(\"../../docs/src/a.md\")]\nmod a {}\n";
     let tree = Tree::of(&[(COMPILED, book), ("docs/src/a.md", ""), ("docs/src/b.md", ""), ("README.md", "")]);
     assert_caught(&compiled(&tree), &["docs/src/b.md: ", "README.md: "]);
+}
+
+#[test]
+fn every_proof_is_there() {
+    let tree = Tree::repository();
+    let named = tree.text(PROOFS).unwrap_or_default().lines().filter(|line| line.starts_with("- control: ")).count();
+    assert!(named > 10, "the page names a control for each guarantee");
+    assert_clean(&proven(&tree));
+}
+
+#[test]
+fn a_proof_that_is_gone_is_caught() {
+    let page = "- `it_holds` (loom)\n- control: `it_breaks`\n- `gone_by_now`\n\
+                - **Not** `a_name_in_prose`\n- control: `lost_too`\n";
+    let tree = Tree::of(&[(PROOFS, page), ("a/src/lib.rs", "fn it_holds() {}\nfn it_breaks() {}\n")]);
+    assert_caught(&proven(&tree), &["docs/src/guarantees.md:3: ", "docs/src/guarantees.md:5: "]);
 }
