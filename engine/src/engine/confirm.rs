@@ -12,8 +12,8 @@
 //! confirming, sold     -                                           -            AlreadyConfirmed
 //! expired, in the book a new permit and slot, confirming at once   confirmed    PaidLate
 //! expired, none free   kept in the book                            late refused PaidLateSoldOut
-//! cancelled            -                                           -            CancelledBefore
-//! used again since     -                                           -            HoldForgotten
+//! cancelled            -                                           its end      CancelledBefore
+//! used again since     -                                           its end      HoldForgotten
 //! ```
 //!
 //! When the process dies before the sync, the outcome is what the journal then has; nobody was told anything.
@@ -97,13 +97,8 @@ impl Sale {
             // Whoever confirms without ever waiting pays here for the memory that it would take.
             journal.commit(position).map_err(ConfirmError::OutcomeUnknown)?;
         }
-        // These stand already: there is nothing of theirs to wait for.
-        let settled = matches!(
-            verdict,
-            Verdict::Known(
-                Confirmation::AlreadyConfirmed(_) | Confirmation::CancelledBefore | Confirmation::HoldForgotten
-            )
-        );
+        // An order that is settled is durable: there is nothing of its own to wait for.
+        let settled = matches!(verdict, Verdict::Known(Confirmation::AlreadyConfirmed(_)));
         Ok(if settled { Pending::ready(self, verdict) } else { Pending::at(self, position, verdict) })
     }
 
@@ -173,7 +168,13 @@ impl Sale {
     ) -> Verdict {
         let sale = self.inner.number;
         match decision {
-            Decision::Before(verdict) => verdict,
+            Decision::Before(verdict) => {
+                if matches!(verdict, Verdict::Known(Confirmation::CancelledBefore | Confirmation::HoldForgotten)) {
+                    // Whoever refunds because of this must not find the hold alive again after a crash.
+                    write_ends(&self.inner, at, batch);
+                }
+                verdict
+            }
             Decision::Refused(reason) => {
                 let over_cap = reason == Reason::OverCap;
                 batch.push(&Record::LateRefused { sale, hold: asked, over_cap, at, payment });
