@@ -1,7 +1,7 @@
 //! Black-box proofs of the engine on a manual clock, in memory and on a journal.
 
 mod answers;
-mod crashes;
+mod lives;
 mod journaled;
 mod live;
 
