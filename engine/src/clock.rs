@@ -101,11 +101,11 @@ impl ManualClock {
         Self { millis: AtomicU64::new(instant.as_millis()) }
     }
 
-    /// Moves the clock on by `span`, in whole milliseconds.
+    /// Moves the clock on by `span`, in whole milliseconds; it stops at [`Timestamp::MAX`].
     pub fn advance(&self, span: Duration) {
-        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        let later = |millis| Some(Timestamp::from_millis(millis).plus(span).as_millis());
         // Relaxed: the instant is the whole message; nothing else is published by it.
-        self.millis.fetch_add(millis, Ordering::Relaxed);
+        let _always = self.millis.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
     }
 
     /// Moves the clock to `instant`; a clock that is already later stays.
@@ -144,5 +144,7 @@ mod tests {
         let clock = ManualClock::starting_at(Timestamp::from_millis(10));
         clock.advance_to(Timestamp::from_millis(3));
         assert_eq!(clock.now(), Timestamp::from_millis(10));
+        clock.advance(Duration::MAX);
+        assert_eq!(clock.now(), Timestamp::MAX);
     }
 }

@@ -50,7 +50,7 @@ use crate::{
         Buyer, Timestamp,
         token::{TokenKeys, derive},
     },
-    journal::{FsDisk, Journal, JournalError, JournalOptions, JournalStats, OpenError},
+    journal::{Disk, FsDisk, Journal, JournalError, JournalOptions, JournalStats, OpenError},
     spec::SaleSpec,
 };
 
@@ -145,16 +145,23 @@ impl Options {
     pub fn open(self, dir: impl AsRef<Path>) -> Result<Engine, OpenError> {
         let dir = dir.as_ref();
         let disk = FsDisk::create(dir).map_err(|error| OpenError::io_at(dir, "create", error))?;
-        let mut recovery = Recovery::default();
         let options = JournalOptions::at(self.clock.now());
-        let journal = Journal::open(Arc::new(disk), options, &mut |record| recovery.replay(record))?;
-        recovery.check().map_err(|why| OpenError::Contradiction { dir: dir.to_owned(), why })?;
+        self.open_on(Arc::new(disk), options)
+    }
+
+    /// An engine on the journal on `disk`.
+    pub(crate) fn open_on(self, disk: Arc<dyn Disk>, options: JournalOptions) -> Result<Engine, OpenError> {
+        let dir = disk.path().to_owned();
+        let mut recovery = Recovery::default();
+        let journal = Journal::open(disk, options, &mut |record| recovery.replay(record))?;
+        if let Err(why) = recovery.check() {
+            return Err(OpenError::Contradiction { dir, why });
+        }
         let mut incarnations = recovery.take_incarnations();
         incarnations.push(journal.incarnation());
         let secret = *journal.secret();
         let setting = self.setting(&secret, true);
-        let journal = Some((journal, dir.to_owned()));
-        Ok(self.assemble(&secret, incarnations, setting, journal, recovery))
+        Ok(self.assemble(&secret, incarnations, setting, Some((journal, dir)), recovery))
     }
 
     fn setting(&self, secret: &[u8; 32], journaled: bool) -> Setting {

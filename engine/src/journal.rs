@@ -32,11 +32,11 @@ mod tail;
 mod tests;
 
 pub(crate) use commit::{Batch, Journal, JournalOptions, Settle};
-pub(crate) use disk::FsDisk;
+pub(crate) use disk::{Disk, FsDisk};
 pub(crate) use record::{Change, ConfirmedRecord, HeldRecord, Record};
 pub(crate) use secret::read_secret;
 #[cfg(test)]
-pub(crate) use sim_disk::SimDisk;
+pub(crate) use sim_disk::{Fault, Flaw, SimDisk};
 pub(crate) use tail::{Position, Tail};
 
 pub use commit::JournalStats;

@@ -244,7 +244,7 @@ impl Permits {
 
     /// Puts `units` back on sale. The slots they need must be findable before.
     ///
-    /// True if this return ended a time in which nothing was free.
+    /// True if this return ended a time in which somebody was told that nothing was free, or everything sold.
     pub(crate) fn give(&self, home: usize, units: u64) -> bool {
         // Release: publishes the freed slot to the taker of the unit.
         self.stripes[home % self.stripes.len()].fetch_add(units, Ordering::Release);
@@ -255,7 +255,7 @@ impl Permits {
             // AcqRel: Release publishes the units just added to whoever reads this gate with Acquire; Acquire
             // keeps successive gates in step. Relaxed on failure: tried again from the value seen.
             match self.gate.compare_exchange_weak(gate, next, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return gate & NONE_FREE != 0,
+                Ok(_) => return gate & (NONE_FREE | SOLD_OUT) != 0,
                 Err(seen) => gate = seen,
             }
         }

@@ -142,9 +142,7 @@ impl Sale {
                 let reason = match taken {
                     Ok(new) => {
                         book.set(id, Late::Reacquired(new));
-                        if self.inner.activate() {
-                            self.engine.activate(&self.inner);
-                        }
+                        self.engine.activate(&self.inner);
                         return Ok(Decision::Sold { id: new, share, late: true, replaces: Some(id) });
                     }
                     Err(Refusal::UnderWay) => return Err(ConfirmError::AttemptUnderWay),

@@ -13,6 +13,9 @@ use std::{
 use super::inner::EngineInner;
 use crate::journal::Journal;
 
+/// A longer pace would take an instant beyond what the system can count.
+const LONGEST: Duration = Duration::from_hours(24);
+
 /// A thread called `sellout-driver` that ticks an engine and commits for everybody who waits. Dropping it makes the
 /// thread do both once more and end.
 #[must_use = "dropping the driver stops it"]
@@ -42,7 +45,7 @@ fn drive(engine: &EngineInner, stop: &AtomicBool, every: Duration) {
     while !stop.load(Ordering::Acquire) {
         let now = Instant::now();
         if now >= next {
-            next = now + every;
+            next = now + every.min(LONGEST);
             engine.tick(engine.now());
         } else if engine.journal.as_ref().is_some_and(Journal::has_pending) {
             engine.commit();

@@ -23,9 +23,9 @@ use crate::{
 };
 
 /// Orders kept for all sales together.
-const KEPT: usize = 1 << 16;
+const KEPT: usize = if cfg!(test) { 1 << 6 } else { 1 << 16 };
 /// Orders between two places in a sale's index.
-const APART: u64 = 512;
+const APART: u64 = if cfg!(test) { 16 } else { 512 };
 
 /// What the readers know of one sale.
 #[derive(Default)]
@@ -83,7 +83,7 @@ impl Feed {
             if shelf.met > after {
                 let from = shelf.index.partition_point(|(first, _)| *first <= after + 1);
                 let Some((_, place)) = from.checked_sub(1).and_then(|at| shelf.index.get(at)) else { return Ok(()) };
-                return self.again(sale, *place, after, limit, out);
+                return self.again(sale, *place, (after, shelf.met), limit, out);
             }
             if !readers.advance(durable)? {
                 return Ok(());
@@ -91,19 +91,21 @@ impl Feed {
         }
     }
 
-    /// Reads from an earlier place, for one sale.
+    /// Reads from an earlier place, for one sale: what is beyond `after`, up to `met`, which is there. Behind that may
+    /// lie whatever the other sales have sold since.
     fn again(
         &self,
         sale: &SaleInner,
         place: Position,
-        after: u64,
+        (after, met): (u64, u64),
         limit: usize,
         out: &mut Vec<SoldRecord>,
     ) -> Result<(), OpenError> {
         let Some(journal) = &self.engine.journal else { return Ok(()) };
         let mut tail = journal.tail()?;
         tail.rewind(place);
-        let (mut frame, wanted) = (Vec::new(), out.len() + limit);
+        let there = usize::try_from(met - after).unwrap_or(usize::MAX);
+        let (mut frame, wanted) = (Vec::new(), out.len() + limit.min(there));
         while out.len() < wanted && tail.next_frame(Some(journal.durable()), &mut frame)? {
             for record in &frame {
                 if let Record::Confirmed(order) = record

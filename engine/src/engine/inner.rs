@@ -156,9 +156,24 @@ impl EngineInner {
         }
     }
 
-    #[cold]
+    /// The sale is about to have a hold. It is queued before it counts as queued: whoever stops in between keeps
+    /// nobody else from queueing it.
+    #[inline]
     pub(crate) fn activate(&self, sale: &Arc<SaleInner>) {
+        if !sale.is_active() {
+            self.queue(sale);
+        }
+    }
+
+    #[cold]
+    fn queue(&self, sale: &Arc<SaleInner>) {
         self.activated.push(Arc::clone(sale));
+        sale.note_active();
+    }
+
+    /// The sales that `tick` has yet to learn of.
+    pub(crate) fn newly_active(&self) -> impl Iterator<Item = Arc<SaleInner>> {
+        std::iter::from_fn(|| self.activated.pop()).filter(|sale| sale.list())
     }
 
     pub(crate) fn create(&self, spec: SaleSpec) -> Result<Arc<SaleInner>, CreateError> {

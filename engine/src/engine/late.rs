@@ -1,7 +1,8 @@
 //! The late book: holds that expired, in case they are paid all the same.
 //!
-//! Bounded by the stock: the oldest is forgotten first. A decision about a late payment is kept as long as its
-//! hold, so that a provider who reports twice hears the same twice.
+//! Bounded by the stock: the oldest is forgotten first. A refusal of a late payment is kept as long as its hold, and
+//! what was sold all the same is kept for good: those are never more than there are units. So a provider who reports
+//! twice hears the same twice, and nobody refunds what was shipped.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -58,6 +59,7 @@ impl LateBook {
         self.order.push_back(id);
         if self.order.len() > self.room
             && let Some(oldest) = self.order.pop_front()
+            && !matches!(self.entries.get(&oldest), Some(Late::Reacquired(_)))
         {
             self.entries.remove(&oldest);
         }
@@ -81,5 +83,19 @@ mod tests {
         assert_eq!(book.get(id(5_000 - 1_025)), None);
         assert!(book.get(id(5_000 - 1_024)).is_some());
         assert_eq!(book.get(id(4_999)), Some(Late::Refused(Reason::SoldOut)));
+    }
+
+    #[test]
+    fn what_was_sold_late_is_never_forgotten() {
+        let mut book = LateBook::new(1);
+        let id = |slot| HoldId { slot, generation: 0, key_epoch: 0 };
+        for slot in 0..5_000 {
+            book.set(id(slot), Late::Expired(Share { buyer: Buyer::from(1), quantity: 1 }));
+            if slot % 1_000 == 0 {
+                book.set(id(slot), Late::Reacquired(id(slot + 10_000)));
+            }
+        }
+        assert_eq!(book.get(id(0)), Some(Late::Reacquired(id(10_000))));
+        assert_eq!((book.entries.len(), book.order.len()), (1_024 + 4, 1_024));
     }
 }

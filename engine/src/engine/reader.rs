@@ -49,15 +49,20 @@ impl JournalReader {
     /// [`OpenError`] if there is no journal, or it can't be read here.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, OpenError> {
         let dir = dir.as_ref();
-        Ok(Self {
-            tail: Tail::open(dir)?,
-            secret: *read_secret(dir)?.bytes(),
+        Ok(Self::of(Tail::open(dir)?, *read_secret(dir)?.bytes()))
+    }
+
+    /// The journal of `tail`, from where it stands.
+    pub(super) fn of(tail: Tail, secret: [u8; 32]) -> Self {
+        Self {
+            tail,
+            secret,
             incarnations: Vec::new(),
             keys: None,
             sales: Vec::new(),
             frame: Vec::new(),
             ready: VecDeque::new(),
-        })
+        }
     }
 
     fn take(&mut self, record: &Record) {

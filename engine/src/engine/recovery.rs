@@ -155,7 +155,8 @@ impl Recovery {
             let sale = Arc::new(draft.build(number, latest, setting));
             catalogue.insert(&sale, &extents);
             if in_use {
-                sale.activate();
+                sale.note_active();
+                sale.list();
                 active.push(sale);
             }
         }

@@ -140,6 +140,7 @@ impl Sale {
         }
         let key_epoch = self.engine.keys.key_epoch();
         let offset = self.inner.offset(now);
+        self.engine.activate(&self.inner);
         match self.inner.allocator.reserve(buyer, quantity, offset, home(), key_epoch) {
             Ok(made) => Ok(self.held(buyer, quantity, made)),
             Err(refusal) => Err(self.rejection(refusal, now)),
@@ -158,6 +159,7 @@ impl Sale {
         }
         let key_epoch = self.engine.keys.key_epoch();
         let offset = self.inner.offset(now);
+        self.engine.activate(&self.inner);
         self.inner.allocator.reserve_each(buyers, offset, home(), key_epoch, |buyer, answer| {
             answers.push(match answer {
                 Ok(made) => Ok(self.held(buyer, 1, made)),
@@ -330,9 +332,6 @@ impl Sale {
 
     #[inline]
     fn held(&self, buyer: Buyer, quantity: u32, made: Made) -> Hold<'_> {
-        if self.inner.activate() {
-            self.engine.activate(&self.inner);
-        }
         let hold = Hold { sale: self, id: made.id, buyer, quantity, deadline: self.inner.instant(made.due) };
         if !self.engine.hub.is_silent() {
             let deadline = hold.deadline;

@@ -87,8 +87,10 @@ pub(crate) struct SaleInner {
     durable: AtomicU64,
     /// How many orders each stripe has numbered, where there is no journal.
     unjournaled: Box<[CachePadded<AtomicU64>]>,
-    /// Whether `tick` knows that the sale has holds.
+    /// Whether `tick` will learn that the sale has holds.
     active: AtomicBool,
+    /// Whether `tick` has learnt it.
+    listed: AtomicBool,
 }
 
 impl SaleInner {
@@ -129,6 +131,7 @@ impl SaleInner {
             durable: AtomicU64::new(0),
             unjournaled: (0..if journaled { 0 } else { stripes }).map(|_| counter()).collect(),
             active: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
         }
     }
 
@@ -144,11 +147,23 @@ impl SaleInner {
         Timestamp::from_millis(self.base.as_millis().saturating_add(offset))
     }
 
-    /// True for the first one who notes that the sale has holds.
+    /// Whether `tick` will learn that the sale has holds.
     #[inline]
-    pub(crate) fn activate(&self) -> bool {
-        // Relaxed: whoever turns it puts the sale into a queue, and the queue publishes it.
-        !self.active.load(Ordering::Relaxed) && !self.active.swap(true, Ordering::Relaxed)
+    pub(crate) fn is_active(&self) -> bool {
+        // Acquire: pairs with the Release in `note_active`; the sale is in the queue.
+        self.active.load(Ordering::Acquire)
+    }
+
+    /// The sale is in the queue from which `tick` learns of it.
+    pub(crate) fn note_active(&self) {
+        // Release: who finds it set finds the sale in the queue.
+        self.active.store(true, Ordering::Release);
+    }
+
+    /// True for the first time: several may have put the sale into the queue. Only under the lock of `active`.
+    pub(crate) fn list(&self) -> bool {
+        // Relaxed: the lock orders it.
+        !self.listed.swap(true, Ordering::Relaxed)
     }
 
     pub(crate) fn may_buy(&self, buyer: crate::core::Buyer) -> bool {

@@ -1,9 +1,10 @@
 //! Black-box proofs of the engine on a manual clock, in memory and on a journal.
 
 mod answers;
-mod lives;
+mod crashes;
 mod journaled;
 mod live;
+mod lives;
 
 use std::{sync::Arc, time::Duration};
 

@@ -39,7 +39,7 @@ impl EngineInner {
         let Some(mut active) = self.active.try_lock() else { return ticked };
         self.clock.resync();
         ticked.opened = self.open_due(now);
-        active.extend(std::iter::from_fn(|| self.activated.pop()));
+        active.extend(self.newly_active());
         for sale in active.iter() {
             ticked.expired += self.expire(sale, now);
             self.write_changes(sale, now);
@@ -55,7 +55,7 @@ impl EngineInner {
     /// Writes down what has changed in every sale.
     pub(crate) fn write_all_changes(&self) {
         let mut active = self.active.lock();
-        active.extend(std::iter::from_fn(|| self.activated.pop()));
+        active.extend(self.newly_active());
         let now = self.now();
         active.iter().for_each(|sale| self.write_changes(sale, now));
     }

@@ -483,10 +483,10 @@ impl<S: Settle> Journal<S> {
         self.durable() >= lsn
     }
 
-    /// Whether something was appended that isn't durable yet.
+    /// Whether something was appended that isn't durable yet and may still become so.
     pub(crate) fn has_pending(&self) -> bool {
-        // Acquire: pairs with the Release in `append`.
-        self.appended.load(Ordering::Acquire) > self.durable().0
+        // Acquire: pairs with the Release in `append`; with the Release in `fail`, after which nothing gets durable.
+        self.appended.load(Ordering::Acquire) > self.durable().0 && !self.failed.load(Ordering::Acquire)
     }
 
     /// Wakes `waker` once `lsn` is durable or the journal failed. False, and not registered, if that is so already.

@@ -44,19 +44,23 @@ impl Allocator {
         None
     }
 
-    /// Shows the changes of the blocks in which holds have ended.
+    /// Shows the changes of the blocks in which holds have ended, until no more have: a hold that is shown on the way
+    /// may have the unit of another that has ended meanwhile, in a block that was passed already.
     pub(crate) fn drain_ends(&self, mut changed: impl FnMut(u32, Snapshot, u16, Share)) {
         // AcqRel: the words are looked at after this; see `note_end`.
-        if self.ended.swap(0, Ordering::AcqRel) == 0 {
-            return;
+        while self.ended.swap(0, Ordering::AcqRel) != 0 {
+            self.drain_ends_once(&mut changed);
         }
+    }
+
+    pub(super) fn drain_ends_once(&self, changed: &mut impl FnMut(u32, Snapshot, u16, Share)) {
         for (first, chunk) in self.slots.present() {
             for (number, [word]) in (0_u32..).zip(&chunk.ends) {
                 // AcqRel: as in `drain_block`, for the words of ends.
                 let mut bits = word.swap(0, Ordering::AcqRel);
                 while bits != 0 {
                     let block = number * 64 + bits.trailing_zeros();
-                    self.drain_block(first / BLOCK + block, &chunk.blocks[block as usize][1], &mut changed);
+                    self.drain_block(first / BLOCK + block, &chunk.blocks[block as usize][1], changed);
                     bits &= bits - 1;
                 }
             }

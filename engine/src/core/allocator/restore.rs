@@ -39,6 +39,8 @@ impl Allocator {
     pub(crate) fn restore_free(&self, slot: u32, generation: u32, end: Option<End>) {
         let meta = Meta { cell: CellIndex(0), quantity: 0, key_epoch: 0 };
         if generation >> GENERATION_BITS != 0 {
+            // Relaxed: nobody else is there yet.
+            self.retired.fetch_add(1, Ordering::Relaxed);
             return self.slots.restore(slot, State::Retired, generation - 1, meta);
         }
         self.slots.restore(slot, State::Free(end), generation, meta);

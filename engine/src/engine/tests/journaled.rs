@@ -3,7 +3,10 @@
 use std::future::Future;
 
 use super::*;
-use crate::{CancelError, ConfirmError, Durability, Ended, JournalReader, TokenError, journal::Change};
+use crate::{
+    CancelError, ConfirmError, Durability, Ended, JournalReader, TokenError,
+    journal::{Change, Fault, SimDisk},
+};
 
 fn folder() -> (tempfile::TempDir, PathBuf) {
     let parent = tempfile::tempdir().unwrap();
@@ -179,6 +182,61 @@ fn an_order_in_the_place_of_an_expired_hold_keeps_its_answer_when_the_expiry_is_
 }
 
 #[test]
+fn a_refund_for_an_ended_hold_stays_a_refund_after_a_crash() {
+    for used_again in [false, true] {
+        let (_audit, answer) = after_a_hold_has_ended(1, |_, sale, ended| {
+            sale.cancel(&ended).unwrap();
+            if used_again {
+                sale.cancel(&hold(sale, 2)).unwrap();
+                let _living = hold(sale, 3);
+            }
+            let answer = pay(sale, &ended);
+            assert!(matches!(answer, Confirmation::CancelledBefore | Confirmation::HoldForgotten), "{answer:?}");
+        });
+        assert!(matches!(answer, Confirmation::CancelledBefore | Confirmation::HoldForgotten), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_late_sale_is_never_forgotten() {
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let sale = world.sale(books(2));
+    let late = hold(&sale, 1);
+    world.pass(seconds(62));
+    let Confirmation::PaidLate(receipt) = pay(&sale, &late) else { panic!("a unit is free") };
+    for buyer in 2..1_100 {
+        let _unpaid = hold(&sale, buyer);
+        assert_eq!(world.pass(seconds(62)).expired, 1);
+    }
+    assert_eq!(pay(&sale, &late), Confirmation::AlreadyConfirmed(receipt), "a refund of what was shipped");
+    let (_copied, dir) = copy(&dir);
+    let world = World::open_at(&dir, world.engine.now());
+    assert_eq!(pay(&world.engine.sale("books").unwrap(), &late), Confirmation::AlreadyConfirmed(receipt));
+}
+
+#[test]
+fn after_a_failure_no_driver_is_kept_busy_and_the_outcome_is_known_after_reopening() {
+    let disk = SimDisk::new(7);
+    let options = || Engine::options().clock(Arc::new(ManualClock::starting_at(START)));
+    let open = |disk: &SimDisk| options().open_on(Arc::new(disk.clone()), JournalOptions::at(START)).unwrap();
+    let engine = open(&disk);
+    let sale = engine.create(books(1)).unwrap();
+    let token = hold(&sale, 1);
+    let pending = sale.confirm(&token, 1).unwrap();
+    disk.fault_at(disk.calls() + 2, Fault::Error(std::io::ErrorKind::StorageFull));
+    assert!(matches!(pending.wait(), Err(ConfirmError::OutcomeUnknown(_))));
+    let journal = engine.inner.journal.as_ref().unwrap();
+    assert!(!journal.has_pending(), "a driver would commit for ever");
+    assert!(matches!(sale.confirm(&token, 1), Err(ConfirmError::Stopped(_))));
+    assert_eq!(sale.cancel(&token).unwrap_err(), CancelError::Ended(Ended::BeingConfirmed));
+    assert_eq!(sale.reserve(2, 1).unwrap_err(), Rejection::Paused);
+    let engine = open(&disk.copy());
+    let sale = engine.sale("books").unwrap();
+    assert!(matches!(pay(&sale, &token), Confirmation::AlreadyConfirmed(_)), "the write had come through");
+}
+
+#[test]
 fn a_journal_in_which_more_is_sold_than_there_was_is_refused() {
     let (_parent, dir) = folder();
     let world = World::open(&dir);
@@ -269,6 +327,65 @@ fn the_feed_gives_every_order_once_from_any_place() {
         assert!(!sequences.is_empty() || expected.is_empty());
         assert_eq!(sequences, expected[..sequences.len()], "{sale} after {after}");
     }
+}
+
+#[test]
+fn the_feed_gives_what_a_model_gives_while_sales_go_on() {
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let names = ["a", "b", "c"];
+    let sales = names.map(|name| world.sale(SaleSpec::new(name, 3_000)));
+    let source = world.engine.source().unwrap().unwrap();
+    let (mut sold, mut random) = ([0_u64; 3], 1_u64);
+    let mut below = |bound: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % bound
+    };
+    for _ in 0..400 {
+        let number = usize::try_from(below(3)).unwrap();
+        let (sale, sold) = (&sales[number], &mut sold[number]);
+        if below(3) == 0 {
+            // One frame, or several: with gaps between the places of the index, and more than the feed keeps.
+            for _ in 0..below(40) {
+                let pending = sale.confirm(&hold(sale, *sold), *sold + 1).unwrap();
+                *sold += 1;
+                if below(4) == 0 {
+                    pending.wait().unwrap();
+                }
+            }
+            world.engine.sync().unwrap();
+        }
+        let (after, limit) = (below(*sold + 2), usize::try_from(below(70) + 1).unwrap());
+        let mut orders = Vec::new();
+        source.read(names[number], after, limit, &mut orders).unwrap();
+        let sequences: Vec<u64> = orders.iter().map(|order| order.sequence).collect();
+        let expected: Vec<u64> = (after + 1..=*sold).take(limit).collect();
+        assert!(!sequences.is_empty() || expected.is_empty(), "nothing after {after} of {sold}");
+        assert_eq!(sequences, expected[..sequences.len()], "after {after} of {sold}, at most {limit}");
+        assert!(orders.iter().all(|order| order.payment == order.sequence.into()));
+    }
+}
+
+#[test]
+fn reading_again_goes_no_further_than_it_must() {
+    let disk = SimDisk::new(5);
+    let clock = Arc::new(ManualClock::starting_at(START));
+    let engine = Engine::options().clock(clock).open_on(Arc::new(disk.clone()), JournalOptions::at(START)).unwrap();
+    let [few, many] = ["few", "many"].map(|name| engine.create(SaleSpec::new(name, 3_000)).unwrap());
+    let source = engine.source().unwrap().unwrap();
+    let read = |sale: &str, after| {
+        let mut orders = Vec::new();
+        source.read(sale, after, 1_000, &mut orders).unwrap();
+        orders.len()
+    };
+    pay(&few, &hold(&few, 1));
+    for buyer in 0..1_000 {
+        pay(&many, &hold(&many, buyer));
+    }
+    assert_eq!((read("few", 0), read("few", 1), read("many", 1_000)), (1, 0, 0));
+    // What lies behind the only order of this sale is none of its business.
+    disk.with_file("00000001.journal", |bytes| bytes[64 << 10..].fill(7));
+    assert_eq!(read("few", 0), 1);
 }
 
 #[test]

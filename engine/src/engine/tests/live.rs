@@ -96,3 +96,29 @@ fn a_driver_ends_overdue_holds_and_stops_when_dropped() {
     world.clock.advance(seconds(62));
     assert!(matches!(sale.reserve(3, 1), Err(Rejection::AllHeld { .. })), "nobody ticks any more");
 }
+
+#[test]
+fn stock_added_after_the_last_confirmation_is_announced() {
+    let world = World::in_memory();
+    let sale = world.sale(books(1));
+    let events = world.engine.subscribe(10);
+    pay(&sale, &hold(&sale, 1));
+    assert_eq!(kinds(&events).last(), Some(&EventKind::SoldOut));
+    sale.add_stock(5).unwrap();
+    assert_eq!(kinds(&events), [EventKind::Restocked], "a page that said sold out must hear of it");
+}
+
+#[test]
+fn who_stops_while_a_sale_becomes_active_keeps_no_hold_of_others_alive() {
+    let world = World::in_memory();
+    let sale = world.sale(books(2));
+    // What a first buyer's thread does before it stops for good, at each place where it may.
+    for stopped in 0..3 {
+        if stopped > 0 {
+            world.engine.inner.activated.push(Arc::clone(&sale.inner));
+        }
+        let _unpaid = hold(&sale, stopped);
+        assert_eq!(world.pass(seconds(62)).expired, 1);
+    }
+    assert_eq!(world.engine.inner.active.lock().len(), 1);
+}
