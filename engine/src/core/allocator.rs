@@ -377,6 +377,17 @@ impl Allocator {
         }
     }
 
+    /// Whether the slot's hold of that generation has ended unsold.
+    pub(crate) fn has_passed(&self, slot: u32, generation: u32) -> bool {
+        let (_, capacity) = self.supply.fresh();
+        if u64::from(slot) >= capacity {
+            return false;
+        }
+        let snapshot = self.slots.load(slot);
+        snapshot.generation() > generation
+            || (snapshot.generation() == generation && snapshot.state() == State::Retired)
+    }
+
     /// Whose a sold or confirming slot is; it can't change any more.
     pub(crate) fn share_of(&self, slot: u32) -> Share {
         self.share(self.slots.meta(slot))

@@ -168,8 +168,7 @@ impl Sale {
         match decision {
             Decision::Before(verdict) => {
                 if matches!(verdict, Verdict::Known(Confirmation::CancelledBefore | Confirmation::HoldForgotten)) {
-                    // Whoever refunds because of this must not find the hold alive again after a crash.
-                    write_ends(&self.inner, at, batch);
+                    self.write_end(asked, at, batch);
                 }
                 verdict
             }
@@ -200,6 +199,16 @@ impl Sale {
                 batch.settle_with(Settlement { engine, sale: Arc::clone(&self.inner), id, sequence });
                 Verdict::Known(sold(self.receipt(id, share, sequence), late))
             }
+        }
+    }
+
+    /// A payment is to be refunded because its hold has ended: the end, which the journal may not have yet, is durable
+    /// before anybody is told so. Otherwise a crash could bring the hold back, and the next report would sell it. It is
+    /// written by itself: whoever ended the hold may not have noted it yet.
+    fn write_end(&self, asked: HoldId, at: Timestamp, batch: &mut Batch<'_, Settlement>) {
+        let HoldId { slot, generation, .. } = asked;
+        if self.inner.allocator.has_passed(slot, generation) {
+            batch.push(&Record::Ended { sale: self.inner.number, slot, generation, end: End::Cancelled, at });
         }
     }
 

@@ -597,17 +597,19 @@ fn a_sweep_that_stops_half_way_or_panics_hides_no_hold_from_the_others() {
     assert_adds_up(&allocator);
 }
 
+type Shown<'a> = &'a mut dyn FnMut(u32, Snapshot, u16, Share);
+
 /// While ends are shown, a unit passes from a hold in a block that was shown to one in a block that is still to come.
-fn a_unit_passed_on_beside_the_ends(drain: fn(&Allocator, &mut dyn FnMut(u32, Snapshot, u16, Share))) {
+fn a_unit_passed_on_beside_the_ends(drain: fn(&Allocator, Shown<'_>)) {
     let allocator = allocator(RULES, 256, 1);
-    let made: Vec<Made> = (0..256).map(|number| reserve(&allocator, number, 0).unwrap()).collect();
+    let made: Vec<Made> = (0..256).map(|number| reserve(&allocator, number, 0).expect("256 units")).collect();
     let mut journal: HashMap<u32, State> = HashMap::new();
     allocator.drain_changes(0, u32::MAX, |slot, snapshot, _, _| {
         journal.insert(slot, snapshot.state());
     });
     // Slots that were never used come first: a new hold has one in the last block, in which another has just ended.
     assert!(end(&allocator, made[0].id, End::Cancelled, 0));
-    let last = reserve(&allocator, 1_000, 0).unwrap();
+    let last = reserve(&allocator, 1_000, 0).expect("one is free");
     assert!(last.id.slot / BLOCK > made[255].id.slot / BLOCK);
     assert!(end(&allocator, last.id, End::Cancelled, 0));
     let mut passed_on = Some(made[1].id);
