@@ -9,7 +9,7 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Everything held.
     Good = 0,
-    /// It could not run: a file, a journal or a server was not usable.
+    /// It could not run to its end: a file, a journal or a server was not usable.
     CouldNotRun = 1,
     /// The command line or the scenario is wrong.
     Usage = 2,

@@ -72,14 +72,16 @@ pub fn play<T: Target>(
     };
     let mut outcome = run.play(target, observe)?;
     let books = books(target, &mut outcome);
+    let told_ns = settings.clock.elapsed_ns();
     let holds = std::mem::take(&mut outcome.holds);
     let scene = Scene {
         sales: &settings.scenario.sales,
         opening: &outcome.opening,
         clock: &settings.clock,
         ended_ns: outcome.ended_ns,
+        told_ns,
     };
-    let figures = HoldFigures::of(&holds, outcome.ended_ns);
+    let figures = HoldFigures::of(&holds, told_ns);
     let mut proof = verify(&scene, holds, &outcome.sales, &books);
     proof.invariants.extend(acknowledged_kept(&outcome.opening, &settings.earlier_acks));
     Ok(Report::new(settings, target.name(), started_at, cost, &outcome, figures, proof, &books))
@@ -93,10 +95,13 @@ pub(crate) struct HoldFigures {
     pub(crate) paid_late: u64,
     pub(crate) cancelled: u64,
     pub(crate) expired: u64,
+    pub(crate) still_held: u64,
+    pub(crate) unknown: u64,
 }
 
 impl HoldFigures {
-    fn of(holds: &[crate::verify::log::HoldRecord], ended_ns: u64) -> Self {
+    /// As the target has them at `told_ns`, when it has ended what ran out.
+    fn of(holds: &[crate::verify::log::HoldRecord], told_ns: u64) -> Self {
         use crate::verify::log::HoldEnd;
         let mut figures = Self { held: count(holds.len()), ..Self::default() };
         for hold in holds {
@@ -107,8 +112,10 @@ impl HoldFigures {
                     figures.paid_late += 1;
                 }
                 HoldEnd::Cancelled(_) => figures.cancelled += 1,
-                _ if hold.is_expired(ended_ns) => figures.expired += 1,
-                _ => {}
+                HoldEnd::Lapsed => figures.expired += 1,
+                HoldEnd::Open if hold.lapses_ns <= told_ns => figures.expired += 1,
+                HoldEnd::Unknown { .. } => figures.unknown += 1,
+                HoldEnd::Open => figures.still_held += 1,
             }
         }
         figures

@@ -39,6 +39,21 @@ pub enum Verdict {
     GeneratorLimited,
 }
 
+/// How a run ended, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Ending {
+    /// It came to its end, and every invariant holds.
+    SoldRight,
+    /// An invariant is broken.
+    SoldWrong,
+    /// Something failed, so that the sale or its proof is not whole; what was checked holds.
+    CouldNotFinish,
+    /// Somebody stopped it; what was checked holds.
+    StoppedByHand,
+}
+
 /// All that is known about a run.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
@@ -57,6 +72,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// Why the verdict is what it is.
     pub verdict_reason: String,
+    /// How the run ended.
+    pub ending: Ending,
     /// Whether the run was stopped by hand.
     pub interrupted: bool,
     /// Whether the shop had sales of an earlier run.
@@ -166,6 +183,10 @@ pub struct RequestFigures {
     pub cancelled: u64,
     /// Holds that ran out.
     pub expired: u64,
+    /// Holds that were still open at the end.
+    pub still_held: u64,
+    /// Holds whose confirmation has an unknown outcome.
+    pub unknown: u64,
     /// Refusals by reason.
     pub refused: BTreeMap<&'static str, u64>,
 }
@@ -212,6 +233,13 @@ impl Report {
         let of_target = verdict == Verdict::Valid;
         let scenario = &settings.scenario;
         let sales = scenario.sales.iter().zip(&proof.sales).enumerate();
+        let broken = proof.invariants.iter().any(|invariant| !invariant.holds);
+        let ending = match (broken, outcome.failures.is_empty(), outcome.interrupted) {
+            (true, ..) => Ending::SoldWrong,
+            (false, _, true) => Ending::StoppedByHand,
+            (false, false, false) => Ending::CouldNotFinish,
+            (false, true, false) => Ending::SoldRight,
+        };
         Self {
             schema: SCHEMA,
             scenario: scenario.name.clone(),
@@ -220,6 +248,7 @@ impl Report {
             seed: settings.seed,
             verdict,
             verdict_reason,
+            ending,
             interrupted: outcome.interrupted,
             resumed: outcome.opening.sales.iter().any(|sale| sale.resumed),
             speed: settings.speed.0,
@@ -248,25 +277,15 @@ impl Report {
         }
     }
 
-    /// Whether every invariant holds.
-    #[must_use]
-    pub fn is_sold_right(&self) -> bool {
-        self.invariants.iter().all(|invariant| invariant.holds)
-    }
-
     /// The exit code that this report asks for.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        if !self.is_sold_right() {
-            Exit::InvariantBroken
-        } else if self.interrupted {
-            Exit::Interrupted
-        } else if !self.failures.is_empty() {
-            Exit::CouldNotRun
-        } else if self.verdict == Verdict::GeneratorLimited {
-            Exit::GeneratorLimited
-        } else {
-            Exit::Good
+        match (self.ending, self.verdict) {
+            (Ending::SoldWrong, _) => Exit::InvariantBroken,
+            (Ending::StoppedByHand, _) => Exit::Interrupted,
+            (Ending::CouldNotFinish, _) => Exit::CouldNotRun,
+            (Ending::SoldRight, Verdict::GeneratorLimited) => Exit::GeneratorLimited,
+            (Ending::SoldRight, Verdict::Valid) => Exit::Good,
         }
     }
 }
@@ -284,15 +303,19 @@ fn verdict(settings: &Settings, outcome: &Outcome) -> (Verdict, String) {
         let reason = format!("{unsent} of {offered} requests were not sent, the bound is {unsent_bound}%");
         (Verdict::GeneratorLimited, reason)
     } else {
-        let reason = format!("schedule lag {lag_text} at p99 (bound {bound_text}), {unsent} unsent ({unsent_bound}%)");
+        let reason =
+            format!("schedule lag {lag_text} at p99 (bound {bound_text}), {unsent} unsent (bound {unsent_bound}%)");
         (Verdict::Valid, reason)
     }
 }
 
 impl SaleFigures {
     fn new(plan: &SalePlan, proof: &SaleProof, totals: Option<Totals>) -> Self {
-        let totals = totals.unwrap_or_default();
         let stock = u64::from(plan.stock);
+        // Holds run out while the target is asked: within what the replies allow, its own figure is the exact one.
+        let held = totals.map_or(proof.held, |totals| totals.held.clamp(proof.held_surely, proof.held));
+        let totals = totals.unwrap_or_default();
+        let offered = (stock + totals.added).saturating_sub(totals.withdrawn);
         Self {
             sale: plan.name.clone(),
             stock,
@@ -300,8 +323,8 @@ impl SaleFigures {
             withdrawn: totals.withdrawn,
             sold: proof.sold,
             sold_before: proof.sold_before,
-            held: proof.held,
-            free: proof.free((stock + totals.added).saturating_sub(totals.withdrawn)),
+            held,
+            free: offered.saturating_sub(proof.sold + proof.unknown + held),
             unknown: proof.unknown,
             oversold: proof.oversold,
             undersold: proof.undersold,
@@ -329,6 +352,8 @@ impl RequestFigures {
             paid_late: holds.paid_late,
             cancelled: holds.cancelled,
             expired: holds.expired,
+            still_held: holds.still_held,
+            unknown: holds.unknown,
             refused: refused.map(|(name, times)| (*name, times)).collect(),
         }
     }

@@ -45,7 +45,7 @@ const SPAN: &str = "a span of time such as \"15m\", \"1h 30m\" or \"250ms\"";
 const OFFSET: &str = "an instant after the start such as \"+10s\" or \"+1h 30m\"";
 const RATE: &str = "a rate such as \"200/s\", \"1.5k/s\", \"90/m\" or \"12/h\"";
 const SHARE: &str = "a share between 0 and 1, or a percentage such as \"5%\"";
-const SPEED: &str = "a speed above 0 and up to 1000000 such as \"60x\" or \"0.5x\"";
+const SPEED: &str = "a speed between 0.001 and 1000000 such as \"60x\" or \"0.5x\"";
 
 impl Default for Share {
     fn default() -> Self {
@@ -65,7 +65,8 @@ impl FromStr for Offset {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        let span = text.trim().trim_start_matches('+');
+        let trimmed = text.trim();
+        let span = trimmed.strip_prefix('+').unwrap_or(trimmed);
         humantime::parse_duration(span).map(Self).map_err(|_| UnitError::new(text, OFFSET))
     }
 }
@@ -112,7 +113,8 @@ impl FromStr for Speed {
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let error = || UnitError::new(text, SPEED);
-        let digits = text.trim().trim_end_matches(['x', 'X']);
+        let trimmed = text.trim();
+        let digits = trimmed.strip_suffix(['x', 'X']).unwrap_or(trimmed);
         let number: f64 = digits.parse().map_err(|_| error())?;
         Self::checked(number).ok_or_else(error)
     }
@@ -132,7 +134,7 @@ impl Share {
 
 impl Speed {
     fn checked(number: f64) -> Option<Self> {
-        (number > 0.0 && number <= 1e6).then_some(Self(number))
+        (1e-3..=1e6).contains(&number).then_some(Self(number))
     }
 }
 
@@ -213,7 +215,7 @@ mod tests {
 
     #[test]
     fn units_refuse_what_makes_no_sense_and_say_what_was_expected() {
-        for text in ["", "0x", "-3x", "fast", "infx", "NaNx", "1e9x"] {
+        for text in ["", "0x", "-3x", "fast", "infx", "NaNx", "1e9x", "60xx", "1e-9x"] {
             let error = text.parse::<Speed>().unwrap_err();
             assert!(error.to_string().contains("60x"), "{error}");
         }
@@ -225,5 +227,6 @@ mod tests {
         }
         assert!("quarter".parse::<Span>().is_err());
         assert!("tomorrow".parse::<Offset>().is_err());
+        assert!("++5s".parse::<Offset>().is_err());
     }
 }

@@ -45,6 +45,8 @@ pub struct Scene<'a> {
     pub clock: &'a ScaledClock,
     /// When the last worker stopped, in real nanoseconds since the start.
     pub ended_ns: u64,
+    /// When the target had told its sums; from `ended_ns` until then holds ran out that nobody ended.
+    pub told_ns: u64,
 }
 
 /// What the target says of itself; `None` where it says nothing.

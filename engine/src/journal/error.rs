@@ -76,7 +76,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// Every record is whole, but together they can't be: more was sold than there was.
-    #[error("journal {dir:?} contradicts itself: {why}; none of its sales was opened: report this as a bug, with a copy of it")]
+    #[error("journal {dir:?} contradicts itself: {why}; no sale was opened: report this as a bug, with a copy of it")]
     Contradiction {
         /// The journal's folder.
         dir: PathBuf,

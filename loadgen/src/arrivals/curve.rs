@@ -110,6 +110,21 @@ impl Curve {
         self.segments.iter().map(Segment::visits).sum()
     }
 
+    /// Visits until an instant, in scenario seconds after the start of the run.
+    #[must_use]
+    pub fn visits_by(&self, instant: f64) -> f64 {
+        let mut left = instant - self.starts;
+        let mut visits = 0.0;
+        for segment in &self.segments {
+            if left <= 0.0 {
+                break;
+            }
+            visits += segment.visits_until(left.min(segment.seconds()));
+            left -= segment.seconds();
+        }
+        visits
+    }
+
     /// When it ends, in scenario seconds after the start of the run.
     #[must_use]
     pub fn ends(&self) -> f64 {

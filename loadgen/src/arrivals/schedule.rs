@@ -71,6 +71,13 @@ impl Schedule {
     pub fn peek(&self) -> Option<u64> {
         self.streams.iter().filter_map(|stream| stream.next_ns).min()
     }
+
+    /// How many arrivals that did not come yet are due by `until_ns`, without drawing them: a crowd that nobody could
+    /// serve has billions. At random it is the number to be expected.
+    #[must_use]
+    pub fn due_by(&self, until_ns: u64) -> u64 {
+        self.streams.iter().map(|stream| stream.due_by(until_ns)).sum()
+    }
 }
 
 impl Iterator for Schedule {
@@ -94,6 +101,15 @@ impl Stream {
             Spacing::Random => self.dice.exponential(self.workers),
         };
         self.next_ns = self.locate();
+    }
+
+    fn due_by(&self, until_ns: u64) -> u64 {
+        if self.next_ns.is_none_or(|next_ns| next_ns > until_ns) {
+            return 0;
+        }
+        let curve = &self.curves[self.phase];
+        let left = curve.visits_by(real(until_ns) / SECOND) - self.visit;
+        1 + whole((left / self.workers).max(0.0))
     }
 
     /// The instant of the present visit, or `None` beyond the curve's end.
@@ -146,18 +162,7 @@ mod tests {
     }
 
     fn integral_until(curves: &[Curve], instant: f64) -> f64 {
-        let of_curve = |curve: &Curve| {
-            let mut left = instant - curve.starts;
-            let mut visits = 0.0;
-            for segment in &curve.segments {
-                if left > 0.0 {
-                    visits += segment.visits_until(left.min(segment.seconds()));
-                }
-                left -= segment.seconds();
-            }
-            visits
-        };
-        curves.iter().map(of_curve).sum()
+        curves.iter().map(|curve| curve.visits_by(instant)).sum()
     }
 
     proptest! {
@@ -190,6 +195,22 @@ mod tests {
             if once.len() > 3 {
                 let other: Vec<u64> = Schedule::new(&curves, seed ^ 1, 1, 3).collect();
                 prop_assert_ne!(once, other);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_due_is_counted_without_drawing_it(
+            curves in any_curves(Spacing::Even), workers in 1_usize..4, taken in 0_usize..300, part in 0.0_f64..1.1,
+        ) {
+            let end = whole(curves.iter().map(Curve::ends).fold(0.0, f64::max) * part * SECOND);
+            for worker in 0..workers {
+                let mut schedule = Schedule::new(&curves, 1, worker, workers);
+                let _ = schedule.by_ref().take(taken).count();
+                let told = schedule.due_by(end);
+                let drawn = count(schedule.filter(|due| *due <= end).count());
+                prop_assert!(told.abs_diff(drawn) <= count(curves.len()), "{told} {drawn}");
             }
         }
     }

@@ -1,4 +1,5 @@
 //! A recorded crowd: a CSV of `second,requests`, one row a second, ascending; seconds that are missing were quiet.
+//! Lines that begin with `#` and empty lines are left out, and so is a first line of column names.
 
 use std::{io::Read, path::Path};
 
@@ -41,7 +42,10 @@ pub enum TraceError {
 /// [`TraceError`] names the line that can't be read.
 pub fn read(path: &Path, scale: f64) -> Result<Vec<Segment>, TraceError> {
     let name = path.display().to_string();
-    match std::fs::File::open(path) {
+    let opened = std::fs::File::open(path).and_then(|file| {
+        if file.metadata()?.is_dir() { Err(std::io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
+    });
+    match opened {
         Ok(file) => parse(file, &name, scale),
         Err(source) => Err(TraceError::Open { path: name, source }),
     }
@@ -52,7 +56,9 @@ pub fn read(path: &Path, scale: f64) -> Result<Vec<Segment>, TraceError> {
 /// # Errors
 /// [`TraceError`] names the line that can't be read.
 pub fn parse(input: impl Read, name: &str, scale: f64) -> Result<Vec<Segment>, TraceError> {
-    let mut rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(input);
+    let mut rows = csv::ReaderBuilder::new();
+    let rows = rows.has_headers(false).flexible(true).comment(Some(b'#')).trim(csv::Trim::All);
+    let mut rows = rows.from_reader(input);
     let mut segments = Vec::new();
     let mut next_second: Option<u64> = None;
     let mut row = csv::StringRecord::new();
@@ -62,14 +68,18 @@ pub fn parse(input: impl Read, name: &str, scale: f64) -> Result<Vec<Segment>, T
         match rows.read_record(&mut row) {
             Ok(true) => {}
             Ok(false) => break,
+            Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
+                let line = error.position().map_or(line, csv::Position::line);
+                return Err(wrong(line, "this is no UTF-8 text".to_owned()));
+            }
             Err(error) => return Err(wrong(line, error.to_string())),
         }
         let line = row.position().map_or(line, csv::Position::line);
-        if segments.is_empty() && &row[0] == "second" {
+        if segments.is_empty() && row[0].eq_ignore_ascii_case("second") {
             continue;
         }
         if row.len() != 2 {
-            return Err(wrong(line, format!("{} fields", row.len())));
+            return Err(wrong(line, format!("the number of fields is {}", row.len())));
         }
         let number = |field: &str| field.parse::<u64>().map_err(|_| wrong(line, format!("{field:?} is no count")));
         let (second, requests) = (number(&row[0])?, number(&row[1])?);
@@ -112,16 +122,26 @@ mod tests {
     fn a_bad_row_is_named_by_its_line_and_what_was_expected() {
         assert!(problem("second,requests\n0,1\n1,many\n").starts_with("t.csv:3: \"many\" is no count; expected"));
         assert!(problem("0,1\n5,2\n4,3\n").starts_with("t.csv:3: second 4 after second 5"));
-        assert!(problem("0,1\n1,2,3\n").starts_with("t.csv:2: 3 fields"));
-        assert!(problem("0,1\n1\n").starts_with("t.csv:2: 1 fields"));
+        assert!(problem("0,1\n1,2,3\n").starts_with("t.csv:2: the number of fields is 3"));
+        assert!(problem("0,1\n1\n").starts_with("t.csv:2: the number of fields is 1"));
         assert!(problem("0,-1\n").starts_with("t.csv:1:"));
         assert!(problem("second,requests\n").contains("no rows"));
         assert!(problem("18446744073709551615,1\n").contains("too late"));
     }
 
     #[test]
+    fn comments_empty_lines_and_other_line_ends_change_nothing() {
+        let plain = parse("0,1\n1,2\n".as_bytes(), "t.csv", 1.0).unwrap();
+        for text in ["# June\n\nSecond,Requests\n0,1\n# later\n1,2\n", "0,1\r\n\r\n1,2\r\n", "\u{feff}0, 1\n1, 2"] {
+            assert_eq!(parse(text.as_bytes(), "t.csv", 1.0).unwrap(), plain, "{text:?}");
+        }
+    }
+
+    #[test]
     fn a_trace_that_is_not_there_is_named() {
         let error = read(Path::new("nowhere.csv"), 1.0).unwrap_err();
         assert!(error.to_string().contains("nowhere.csv"));
+        let error = read(Path::new("."), 1.0).unwrap_err();
+        assert!(matches!(error, TraceError::Open { .. }), "{error}");
     }
 }

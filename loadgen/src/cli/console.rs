@@ -52,7 +52,7 @@ impl Console {
     pub(super) fn progress(&self, units: u64) -> Bar {
         let shown = !self.quiet && self.stderr.is_terminal();
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let plain = ProgressStyle::with_template("{bar:30} {pos}/{len} sold  {msg}");
+        let plain = ProgressStyle::with_template("{bar:20} {pos}/{len} sold  {msg}");
         let bar = ProgressBar::with_draw_target(Some(units), target);
         Bar(bar.with_style(plain.unwrap_or_else(|_| ProgressStyle::default_bar())))
     }
@@ -67,7 +67,7 @@ impl Bar {
         self.0.set_position(progress.sold);
         let scenario = humantime::format_duration(Duration::from_secs(progress.scenario.as_secs()));
         let (requests, held) = (grouped(progress.requests), grouped(progress.held));
-        self.0.set_message(format!("{scenario} of scenario time, {requests} requests, {held} holds"));
+        self.0.set_message(format!("{scenario}, {requests} requests, {held} held"));
     }
 }
 

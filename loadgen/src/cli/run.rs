@@ -85,7 +85,7 @@ fn open_acks(path: &Path) -> Result<(Option<AckLog>, Vec<Ack>), Failure> {
     Ok((Some(log), earlier))
 }
 
-/// A flag that the first Ctrl-C sets; the second one ends the process at once.
+/// A flag that the first Ctrl-C (or SIGTERM, or SIGHUP) sets; the second one ends the process at once.
 fn stop_by_hand() -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);

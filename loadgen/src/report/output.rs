@@ -65,11 +65,14 @@ impl FromStr for Output {
 }
 
 impl Output {
-    /// Says whether the folder is there, before the run and not after it.
+    /// Says whether the folder takes a file of that name, before the run and not after it.
     ///
     /// # Errors
-    /// [`OutputError::Write`] if it isn't.
+    /// [`OutputError::Write`] if it doesn't.
     pub fn check(&self) -> Result<(), OutputError> {
+        if self.path.is_dir() {
+            return Err(self.error(io::ErrorKind::IsADirectory.into()));
+        }
         tempfile::NamedTempFile::new_in(self.folder()).map(drop).map_err(|source| self.error(source))
     }
 
@@ -122,5 +125,14 @@ mod tests {
     fn a_folder_that_is_not_there_is_named_before_the_run() {
         let output: Output = "no/such/folder/r.json".parse().unwrap();
         assert!(output.check().unwrap_err().to_string().contains("no/such/folder/r.json"));
+    }
+
+    #[test]
+    fn a_folder_in_the_place_of_the_file_is_named_before_the_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.json");
+        std::fs::create_dir(&path).unwrap();
+        let output: Output = path.to_str().unwrap().parse().unwrap();
+        assert!(output.check().unwrap_err().to_string().contains("r.json: is a directory"));
     }
 }

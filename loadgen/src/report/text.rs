@@ -7,8 +7,8 @@ use std::{
 
 use anstyle::{AnsiColor, Style as Paint};
 
-use super::{LatencyFigures, Report, SaleFigures, Verdict};
-use crate::measure::Percentiles;
+use super::{Ending, LatencyFigures, Report, SaleFigures, Verdict};
+use crate::{measure::Percentiles, verify::Invariant};
 
 /// How the result is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ fn whole(text: &mut String, report: &Report, style: Style) -> fmt::Result {
     let scenario_time = span(Duration::from_millis(report.scenario_ms));
     writeln!(
         text,
-        "crowd      {} people, {} first visits; {scenario_time} in {real_time} at {}x",
+        "crowd      {} people, {} first visits; {scenario_time} of the sale in {real_time}, at {}x",
         grouped(report.crowd.people),
         grouped(report.crowd.visits),
         report.speed
@@ -79,25 +79,47 @@ fn whole(text: &mut String, report: &Report, style: Style) -> fmt::Result {
     proof(text, report, style)
 }
 
+/// The first line: how it ended, what was sold, and whether the latencies count.
 fn verdict(text: &mut String, report: &Report, style: Style) -> fmt::Result {
-    let (mark, colour) =
-        if report.is_sold_right() { ("sold right", AnsiColor::Green) } else { ("SOLD WRONG", AnsiColor::Red) };
-    let mark = painted(mark, colour, style);
+    let (mark, colour) = match report.ending {
+        Ending::SoldRight => ("sold right", AnsiColor::Green),
+        Ending::SoldWrong => ("SOLD WRONG", AnsiColor::Red),
+        Ending::CouldNotFinish => ("COULD NOT FINISH", AnsiColor::Red),
+        Ending::StoppedByHand => ("stopped by hand, sold right until then", AnsiColor::Yellow),
+    };
     let timing = match report.verdict {
         Verdict::Valid => painted("valid", AnsiColor::Green, style),
         Verdict::GeneratorLimited => painted("generator-limited", AnsiColor::Yellow, style),
     };
-    let (sold, stock) = report.sales.iter().fold((0, 0), |(sold, stock), sale| (sold + sale.sold, stock + sale.stock));
-    let stopped = if report.interrupted { ", stopped by hand" } else { "" };
-    writeln!(
-        text,
-        "{}: {mark}, {} of {} units sold{stopped}; {timing}: {}; seed {}",
-        report.scenario,
-        grouped(sold),
-        grouped(stock),
-        report.verdict_reason,
-        report.seed
-    )
+    write!(text, "{}: {}", report.scenario, painted(mark, colour, style))?;
+    if let Some(why) = why(report) {
+        write!(text, ": {why}")?;
+    }
+    let sum = |units: fn(&SaleFigures) -> u64| report.sales.iter().map(units).sum::<u64>();
+    let offered = sum(|sale| (sale.stock + sale.added).saturating_sub(sale.withdrawn));
+    write!(text, "; {} of {} units sold", grouped(sum(|sale| sale.sold)), grouped(offered))?;
+    for (units, what) in [
+        (sum(|sale| sale.unknown), "in doubt"),
+        (sum(|sale| sale.held), "on hold"),
+        (sum(|sale| sale.free), "left over"),
+    ] {
+        if units > 0 {
+            write!(text, ", {} {what}", grouped(units))?;
+        }
+    }
+    writeln!(text, "; {timing}: {}; seed {}", report.verdict_reason, report.seed)
+}
+
+/// The first thing that went wrong.
+fn why(report: &Report) -> Option<String> {
+    match report.ending {
+        Ending::SoldWrong => {
+            let broken = report.invariants.iter().find(|invariant| !invariant.holds);
+            broken.map(|Invariant { name, evidence, .. }| format!("{name}: {evidence}"))
+        }
+        Ending::CouldNotFinish => report.failures.first().cloned(),
+        Ending::SoldRight | Ending::StoppedByHand => None,
+    }
 }
 
 /// At most so many sales are listed, those with the largest stock to report first.
@@ -111,7 +133,7 @@ fn sales(text: &mut String, sales: &[SaleFigures]) -> fmt::Result {
         "sale", "stock", "sold", "held", "free", "oversold", "undersold", "over cap"
     )?;
     for sale in sales.iter().take(SALES_SHOWN) {
-        let sold_out = sale.sold_out_ms.map_or_else(|| "-".to_owned(), |ms| span(Duration::from_millis(ms)));
+        let sold_out = sale.sold_out_ms.map_or_else(|| "never".to_owned(), |ms| span(Duration::from_millis(ms)));
         writeln!(
             text,
             "{:widest$} {:>10} {:>10} {:>8} {:>10} {:>9} {:>10} {:>9}  {sold_out}",
@@ -143,12 +165,13 @@ fn requests(text: &mut String, report: &Report) -> fmt::Result {
     )?;
     writeln!(
         text,
-        "holds      {} granted: {} confirmed ({} late), {} cancelled, {} expired",
+        "holds      {} granted: {} confirmed ({} late), {} cancelled, {} expired, {} still open",
         grouped(requests.held),
         grouped(requests.confirmed),
         grouped(requests.paid_late),
         grouped(requests.cancelled),
-        grouped(requests.expired)
+        grouped(requests.expired),
+        grouped(requests.still_held + requests.unknown)
     )?;
     let mut refused: Vec<_> = requests.refused.iter().collect();
     refused.sort_unstable_by_key(|(_, times)| std::cmp::Reverse(**times));
@@ -162,20 +185,23 @@ fn latencies(text: &mut String, report: &Report) -> fmt::Result {
     writeln!(
         text,
         "{:10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}{label}",
-        "latency", "p50", "p90", "p99", "p99.9", "p99.99", "max"
+        "real time", "p50", "p90", "p99", "p99.9", "p99.99", "max"
     )?;
-    let LatencyFigures { response, service, lag, .. } = &report.latency_ns;
+    let LatencyFigures { count, response, service, lag, .. } = &report.latency_ns;
     for (name, figures) in [("response", response), ("service", service), ("lag", lag)] {
-        latency(text, name, figures)?;
+        latency(text, name, *count, figures)?;
     }
-    latency(text, "confirm", &report.confirm_latency_ns.response)
+    let confirm = &report.confirm_latency_ns;
+    latency(text, "confirm", confirm.count, &confirm.response)
 }
 
-fn latency(text: &mut String, name: &str, figures: &Percentiles) -> fmt::Result {
+/// A row of percentiles; of nothing there are none.
+fn latency(text: &mut String, name: &str, count: u64, figures: &Percentiles) -> fmt::Result {
     let Percentiles { p50, p90, p99, p99_9, p99_99, max } = *figures;
     write!(text, "  {name:8}")?;
     for nanos in [p50, p90, p99, p99_9, p99_99, max] {
-        write!(text, " {:>9}", short(nanos))?;
+        let shown = if count > 0 { short(nanos) } else { "none".to_owned() };
+        write!(text, " {shown:>9}")?;
     }
     writeln!(text)
 }

@@ -447,12 +447,8 @@ impl<'a, S: Session> Worker<'a, S> {
     /// Counts what was due and not sent, and waits a while for confirmations under way.
     fn finish(&mut self) {
         let now = self.run.clock.elapsed_ns();
-        let mut unsent = count(self.timers.requests_due(now));
-        while self.next_arrival().is_some_and(|due| due <= now) {
-            self.schedule.next();
-            unsent += 1;
-        }
-        self.log.counts.unsent += unsent;
+        let since_start = self.run.clock.at_real_ns(now).since(self.run.clock.base());
+        self.log.counts.unsent += count(self.timers.requests_due(now)) + self.schedule.due_by(nanos(since_start));
         let patience_ns = now.saturating_add(nanos(LAST_CONFIRMATIONS));
         while !self.under_way.is_empty() && self.run.clock.elapsed_ns() < patience_ns {
             self.poll();

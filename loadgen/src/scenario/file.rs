@@ -18,6 +18,9 @@ use crate::{
 /// How many hold lengths after the last arrival the last person leaves, unless the file says otherwise.
 const HOLDS_UNTIL_GIVING_UP: u32 = 4;
 
+/// More first visits than that come to no sale; the instants of more could not be told apart either.
+const MOST_VISITS: f64 = 1e12;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -25,7 +28,7 @@ struct File {
     #[serde(default)]
     story: String,
     speed: Option<Speed>,
-    gives_up: Option<Span>,
+    gives_up: Option<Spanned<Span>>,
     sales: Spanned<Vec<Spanned<SaleTable>>>,
     crowd: Spanned<CrowdTable>,
     arrivals: Spanned<Vec<Spanned<Phase>>>,
@@ -96,6 +99,13 @@ pub(super) fn read(text: &str, name: &str, folder: &Path) -> Result<Scenario, Sc
     let arrivals = arrivals(&file, &source, folder)?;
     let payment = payment(&file, &source)?;
     let last_arrival = arrivals.iter().map(Curve::ends).fold(0.0, f64::max);
+    let first_arrival = arrivals.iter().map(|curve| curve.starts).fold(f64::INFINITY, f64::min);
+    if let Some(span) = &file.gives_up
+        && span.get_ref().0.as_secs_f64() <= first_arrival
+    {
+        let problem = format!("everybody leaves after {}, before anybody comes; expected more", span.get_ref());
+        return Err(source.wrong(span, problem));
+    }
     let longest_hold = sales.iter().map(|sale| sale.hold + sale.grace).max().unwrap_or_default();
     let patience = longest_hold * HOLDS_UNTIL_GIVING_UP;
     let last_arrival = Duration::try_from_secs_f64(last_arrival).unwrap_or(Duration::MAX);
@@ -103,7 +113,7 @@ pub(super) fn read(text: &str, name: &str, folder: &Path) -> Result<Scenario, Sc
         name: proper_name(&file, &source)?,
         story: file.story,
         speed: file.speed.unwrap_or(Speed(1.0)),
-        gives_up: file.gives_up.map_or_else(|| last_arrival.saturating_add(patience), |span| span.0),
+        gives_up: file.gives_up.map_or_else(|| last_arrival.saturating_add(patience), |span| span.get_ref().0),
         sales,
         crowd,
         arrivals,
@@ -169,6 +179,12 @@ fn crowd(file: &File, source: &Source<'_>, sales: &[SalePlan]) -> Result<Crowd, 
     if !weights_are_proper(&quantities) {
         return Err(wrong("quantities; expected weights of asking for 1, 2, 3, ... units, not all 0".to_owned()));
     }
+    let most = quantities.iter().rposition(|weight| *weight > 0.0).unwrap_or_default();
+    let largest = sales.iter().map(|sale| sale.largest).max().unwrap_or(1);
+    if !u32::try_from(most).is_ok_and(|most| most < largest) {
+        let units = most + 1;
+        return Err(wrong(format!("some ask for {units} units; expected at most {largest}, the `largest` of a sale")));
+    }
     if let Some(weights) = &table.sales {
         if let Some(name) = weights.keys().find(|name| sales.iter().all(|sale| &sale.name != *name)) {
             return Err(wrong(format!("the crowd wants {name:?}; expected the name of one of the [[sales]]")));
@@ -189,7 +205,13 @@ fn arrivals(file: &File, source: &Source<'_>, folder: &Path) -> Result<Vec<Curve
             Meaning::Nonsense(problem) => return Err(source.wrong(phase, problem)),
         }
     }
-    if curves.iter().map(Curve::visits).sum::<f64>() < 1.0 {
+    let visits = curves.iter().map(Curve::visits).sum::<f64>();
+    // A sum that is no number is in no range.
+    if !(0.0..=MOST_VISITS).contains(&visits) {
+        let problem = format!("{visits:e} visits; expected at most {MOST_VISITS:e} in all [[arrivals]] together");
+        return Err(source.wrong(&file.arrivals, problem));
+    }
+    if visits < 1.0 {
         return Err(source.wrong(&file.arrivals, "nobody comes; expected [[arrivals]] with at least one visit"));
     }
     Ok(curves)
@@ -204,7 +226,8 @@ fn payment(file: &File, source: &Source<'_>) -> Result<Payment, ScenarioError> {
 }
 
 fn weights_are_proper(weights: &[f64]) -> bool {
-    weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0) && weights.iter().sum::<f64>() > 0.0
+    weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0)
+        && (f64::MIN_POSITIVE..=f64::MAX).contains(&weights.iter().sum())
 }
 
 #[cfg(test)]
@@ -281,6 +304,10 @@ spike = { at = "+5s", visits = 500, plateau = "1s", decay = "2s" }
             ("people = 100", "people = 0", "own.toml:9: a crowd of 0"),
             ("people = 100", "people = 100\nsales = { cup = 1 }", "own.toml:9: the crowd wants \"cup\""),
             ("people = 100", "people = 100\nquantities = [0]", "own.toml:9: quantities"),
+            ("people = 100", "people = 100\nquantities = [1e308, 1e308]", "own.toml:9: quantities"),
+            ("people = 100", "people = 100\nquantities = [1, 0, 1]", "own.toml:9: some ask for 3 units"),
+            ("speed = \"60x\"", "gives_up = \"0s\"", "own.toml:3: everybody leaves after 0s"),
+            ("\"10/s\", lasts = \"10s\"", "\"1000M/s\", lasts = \"1h\"", "own.toml:12: 3.6000000005e12 visits"),
             ("visits = 500", "visits = 500, peak = 9", "own.toml:15: expected either"),
             ("decay = \"2s\"", "decay = \"0s\"", "own.toml:15: a decay of 0s"),
             ("name = \"own\"", "name = \"o w n\"", "own.toml:2: name"),

@@ -115,11 +115,18 @@ impl Target for EngineTarget {
         let (mut sales, mut openings) = (Vec::new(), Vec::new());
         for wanted in plan.sales {
             if let Ok(sale) = self.engine.sale(&wanted.name) {
+                let audit = sale.audit();
+                if audit.stock != u64::from(wanted.stock) {
+                    return Err(TargetError(format!(
+                        "the journal has the sale {:?} with {} units, the scenario with {}: play the scenario that \
+                         the journal was begun with, or use another journal",
+                        wanted.name, audit.stock, wanted.stock
+                    )));
+                }
                 // The earlier run may have been killed before everybody was registered.
                 Self::register(&sale, wanted, plan)?;
-                let held = sale.audit().held;
                 let confirmed = earlier.iter().filter(|order| order.sale == wanted.name).cloned().collect();
-                openings.push(SaleOpening { resumed: true, opens_at: sale.opens_at(), held, confirmed });
+                openings.push(SaleOpening { resumed: true, opens_at: sale.opens_at(), held: audit.held, confirmed });
                 sales.push(sale);
                 continue;
             }

@@ -42,11 +42,11 @@ pub(super) fn check_totals(
             format!("{}: {stock} + {added} - {withdrawn} = {sold} sold + {held} held + {free} free", plan.name)
         });
         let sold_between = proof.sold..=proof.sold + proof.unknown;
-        let held_between = proof.held..=proof.held + proof.unknown;
+        let held_between = proof.held_surely..=proof.held + proof.unknown;
         let differs = (!sold_between.contains(&sold) || !held_between.contains(&held)).then(|| {
             format!(
-                "{}: the target says {sold} sold and {held} held, its replies say {} and {}",
-                plan.name, proof.sold, proof.held
+                "{}: the target says {sold} sold and {held} held, its replies say {} and {} ({} of them surely)",
+                plan.name, proof.sold, proof.held, proof.held_surely
             )
         });
         invariants.check("audit_agrees", differs, || {

@@ -22,6 +22,8 @@ pub struct SaleProof {
     pub unknown: u64,
     /// Units still on hold at the end.
     pub held: u64,
+    /// Units among them that can't have run out before the target told its sums.
+    pub held_surely: u64,
     /// Units beyond the stock that were taken at some instant.
     pub oversold: u64,
     /// Units left over although somebody was refused while they were free.
@@ -201,7 +203,12 @@ fn sums(scene: &Scene<'_>, place: usize, holds: &[HoldRecord]) -> SaleProof {
         match hold.end {
             HoldEnd::Sold(_) | HoldEnd::SoldLate(_) => proof.sold += units,
             HoldEnd::Unknown { .. } => proof.unknown += units,
-            HoldEnd::Open if !hold.is_expired(scene.ended_ns) => proof.held += units,
+            HoldEnd::Open if !hold.is_expired(scene.ended_ns) => {
+                proof.held += units;
+                if hold.lapses_ns > scene.told_ns {
+                    proof.held_surely += units;
+                }
+            }
             HoldEnd::Open | HoldEnd::Cancelled(_) | HoldEnd::Lapsed => {}
         }
     }
@@ -258,14 +265,6 @@ fn signed(units: u64) -> i64 {
 
 fn seconds(real_ns: u64) -> String {
     format!("{:.6}s", real(real_ns) / 1e9)
-}
-
-impl SaleProof {
-    /// Units that are neither sold nor on hold.
-    #[must_use]
-    pub fn free(&self, stock: u64) -> u64 {
-        stock.saturating_sub(self.sold + self.unknown + self.held)
-    }
 }
 
 /// Units of `holds` together; used where figures are compared.

@@ -213,6 +213,9 @@ fn the_json_report_has_what_is_promised() {
         "/requests/confirmed",
         "/requests/cancelled",
         "/requests/expired",
+        "/requests/still_held",
+        "/requests/unknown",
+        "/ending",
         "/requests/refused/all_held",
         "/latency_ns/response/p50",
         "/latency_ns/service/p99_99",
@@ -237,7 +240,8 @@ fn a_run_that_is_stopped_says_so_and_still_reports() {
     let report = report_of(Broken::Not, &settings(1, true));
     assert!(report.interrupted);
     assert_eq!(report.exit(), Exit::Interrupted);
-    assert!(render(&report, Style { quiet: true, colour: false }).contains("stopped by hand"));
+    let line = render(&report, Style { quiet: true, colour: false });
+    assert!(line.starts_with("test: stopped by hand, sold right until then; 0 of"), "{line}");
 }
 
 #[test]
