@@ -509,8 +509,8 @@ fn is(cell: &Cell, buyer: Buyer, entry: Entry) -> bool {
     let (high, low) = buyer.words();
     // Acquire: pairs with the identity's Release in `publish`; the second look at the word below comes after these.
     let same = cell[1].load(Ordering::Acquire) == high && cell[2].load(Ordering::Acquire) == low;
-    // Relaxed: if the word is still the same, nobody has written another identity in between. If it has changed
-    // but still means this buyer, the caller looks again.
+    // Relaxed: if the generation is still the same, nobody has written another identity in between. If it has moved,
+    // that entry is gone: a later one of this buyer meets ours by the fence in `verify`.
     same && Entry(cell[0].load(Ordering::Relaxed)).generation() == entry.generation()
 }
 

@@ -11,7 +11,8 @@
 //!
 //! What holds:
 //! - Between two returns the stripes only fall. `none free` is set only by a compare-and-swap from the very gate
-//!   that was read before every stripe was seen empty, so at that instant all of them were.
+//!   that was read before every stripe was seen empty, so at that instant all of them were, but for units of
+//!   returns that are not answered yet.
 //! - A return adds to its stripe first, then moves the gate's count of returns and clears `none free` and
 //!   `sold out` in one step, and only then is answered.
 //! - Units are taken by compare-and-swap from a count that suffices; no count ever dips below what is free.
