@@ -18,4 +18,4 @@ pub use engine::{
 };
 pub use journal::{JournalError, JournalStats, OpenError};
 pub use payment::{PaymentId, PaymentIdError};
-pub use spec::{Audience, SaleSpec, SpecError};
+pub use spec::{Amounts, Audience, SaleSpec, SpecError, Units, WaitOrder, Waitlist};

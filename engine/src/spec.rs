@@ -1,6 +1,6 @@
 //! What is put on sale: one SKU, in a window, under rules.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::core::{MAX_CAP, MAX_STOCK, Timestamp};
 
@@ -8,7 +8,7 @@ use crate::core::{MAX_CAP, MAX_STOCK, Timestamp};
 pub(crate) const LONGEST_HOLD: Duration = Duration::from_hours(366 * 24);
 
 /// Who may buy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Audience {
     /// Whoever comes.
@@ -16,6 +16,68 @@ pub enum Audience {
     Everyone,
     /// Only buyers who were registered with [`Sale::register`](crate::Sale::register).
     Registered,
+    /// Only buyers who were registered for the sale of this name, which must be there before.
+    RegisteredFor(String),
+    /// Only buyers who have bought in the sale of this name, which must be there before.
+    BuyersOf(String),
+    /// Only buyers who bring their invitation.
+    Invited,
+}
+
+/// What tells one unit of a sale from another.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Units {
+    /// Nothing: any unit is as good as any other.
+    #[default]
+    Alike,
+    /// A number, counted up from `first`.
+    Numbered {
+        /// The first unit's number.
+        first: u32,
+    },
+    /// A label of its own: a seat, a serial, a coupon code; as many as there are units.
+    Listed(Arc<[Box<str>]>),
+    /// An amount of money; all of them add up to a budget.
+    Amounts(Amounts),
+}
+
+/// Random amounts that add up to a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Amounts {
+    /// The sum of all amounts, in cents.
+    pub budget: u64,
+    /// The smallest amount, in cents.
+    pub floor: u32,
+    /// The largest amount, in cents.
+    pub ceiling: u32,
+    /// The same seed gives the same amounts.
+    pub seed: u64,
+}
+
+/// A queue for the time in which every unit is on hold or sold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waitlist {
+    /// How many may wait at the same time.
+    pub room: u32,
+    /// How long who is offered a unit has to accept or pay it.
+    pub accept_within: Duration,
+    /// Who is next.
+    pub order: WaitOrder,
+}
+
+/// Who is next on a waitlist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum WaitOrder {
+    /// Whoever joined first.
+    #[default]
+    FirstCome,
+    /// Whom the lot falls on, by a rule and a seed that anyone can check.
+    Lottery {
+        /// The seed, to be published.
+        seed: u64,
+    },
 }
 
 /// The rules of one sale.
@@ -44,6 +106,13 @@ pub struct SaleSpec {
     pub(crate) opens_at: Option<Timestamp>,
     pub(crate) closes_at: Option<Timestamp>,
     pub(crate) audience: Audience,
+    pub(crate) everyone_from: Option<Timestamp>,
+    pub(crate) registers_from: Option<Timestamp>,
+    pub(crate) registers_until: Option<Timestamp>,
+    pub(crate) reminds_at: Option<Timestamp>,
+    pub(crate) links_at: Option<Timestamp>,
+    pub(crate) units: Units,
+    pub(crate) waitlist: Option<Waitlist>,
 }
 
 /// Why a spec can't become a sale.
@@ -107,6 +176,13 @@ impl SaleSpec {
             opens_at: None,
             closes_at: None,
             audience: Audience::Everyone,
+            everyone_from: None,
+            registers_from: None,
+            registers_until: None,
+            reminds_at: None,
+            links_at: None,
+            units: Units::Alike,
+            waitlist: None,
         }
     }
 
@@ -149,6 +225,48 @@ impl SaleSpec {
     /// Who may buy.
     pub fn audience(mut self, audience: Audience) -> Self {
         self.audience = audience;
+        self
+    }
+
+    /// The instant from which everyone may buy, whatever the audience.
+    pub fn everyone_from(mut self, instant: Timestamp) -> Self {
+        self.everyone_from = Some(instant);
+        self
+    }
+
+    /// The instant from which buyers may be registered.
+    pub fn registers_from(mut self, instant: Timestamp) -> Self {
+        self.registers_from = Some(instant);
+        self
+    }
+
+    /// The instant from which no buyer is registered any more.
+    pub fn registers_until(mut self, instant: Timestamp) -> Self {
+        self.registers_until = Some(instant);
+        self
+    }
+
+    /// When registered buyers are reminded of the sale.
+    pub fn reminds_at(mut self, instant: Timestamp) -> Self {
+        self.reminds_at = Some(instant);
+        self
+    }
+
+    /// When registered buyers get their purchase link.
+    pub fn links_at(mut self, instant: Timestamp) -> Self {
+        self.links_at = Some(instant);
+        self
+    }
+
+    /// What tells one unit from another.
+    pub fn units(mut self, units: Units) -> Self {
+        self.units = units;
+        self
+    }
+
+    /// A queue for the time in which nothing is free.
+    pub fn waitlist(mut self, waitlist: Waitlist) -> Self {
+        self.waitlist = Some(waitlist);
         self
     }
 

@@ -126,6 +126,7 @@ impl Recovery {
                 self.sale(sale)?.late.set(hold, Late::Refused(reason));
                 Ok(())
             }
+            later => Err(format!("{later:?} is not understood")),
         }
     }
 
@@ -200,6 +201,7 @@ impl Draft {
                 self.extents.push(Extent { base, first, length: slots });
                 self.changes.chunks += 1;
             }
+            later @ (Change::Window { .. } | Change::Cap { .. }) => return Err(format!("{later:?} is not understood")),
         }
         if self.changes.withdrawn > u64::from(self.spec.stock) + self.changes.added {
             return Err(format!("{} units withdrawn, more than there were", self.changes.withdrawn));

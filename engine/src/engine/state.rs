@@ -169,7 +169,7 @@ impl SaleInner {
     pub(crate) fn may_buy(&self, buyer: crate::core::Buyer) -> bool {
         match self.spec.audience {
             Audience::Everyone => true,
-            Audience::Registered => self.registered.contains(buyer),
+            _ => self.registered.contains(buyer),
         }
     }
 

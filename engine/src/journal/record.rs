@@ -1,16 +1,28 @@
 //! Records: what the journal says happened, and their bytes.
 //!
+//! ```text
+//! bytes   integers, texts and lists        spec    the rules of a sale
+//!                                          later   what came after the first version
+//! ```
+//!
 //! Holds true: `decode` gives back what `encode` was given, never panics on any bytes, and takes nothing that
 //! `encode` could not have written: an unknown kind, a trailing byte or a value out of range is an error. Integers
 //! are little-endian. The layout is hand-written and frozen: a new field is a new kind, or a new journal version.
 
-use std::time::Duration;
+mod bytes;
+mod later;
+mod spec;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use crate::{
     core::{Buyer, End, Timestamp, allocator::HoldId},
     payment::{PaymentId, PaymentIdError},
-    spec::{Audience, SaleSpec},
+    spec::SaleSpec,
 };
+
+use bytes::{Input, put_buyer, put_end, put_hold, put_instant, put_option, put_text, put_u16, put_u32, put_u64};
+use spec::{is_later, put_spec};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +45,100 @@ pub(crate) enum Record {
     Confirmed(ConfirmedRecord),
     /// An expired hold was paid, and the payment is to be refunded: over the cap, or because nothing was free.
     LateRefused { sale: u32, hold: HoldId, over_cap: bool, at: Timestamp, payment: PaymentId },
+    /// Labels of the units of a sale, in their order; before the sale's creation, or before units are added.
+    UnitsListed { sale: u32, labels: Vec<Box<str>> },
+    /// What the hold in a slot has beside its word; before the record of the hold itself.
+    Detail(DetailRecord),
+    /// Which units were taken off sale, where they are not alike.
+    UnitsWithdrawn { sale: u32, units: Vec<u32> },
+    /// A buyer waits for a unit.
+    Queued { sale: u32, ticket: u64, buyer: Buyer, at: Timestamp },
+    /// A buyer waits no more.
+    Unqueued { sale: u32, ticket: u64, how: Unqueued, at: Timestamp },
+    /// Everybody who is registered gets a message, and everybody who will be.
+    Announced { sale: u32, notice: Notice, at: Timestamp },
+    /// An order is on its way.
+    Shipped { sale: u32, sequence: u64, at: Timestamp },
+    /// Units of several sales were put aside together. The sale is that of all baskets.
+    BasketHeld(BasketHeldRecord),
+    /// A basket was paid: an order in each of its sales.
+    BasketConfirmed(BasketConfirmedRecord),
+    /// A basket expired: what was in it, in case it is paid all the same.
+    BasketExpired { sale: u32, hold: HoldId, buyer: Buyer, lines: Vec<Line>, at: Timestamp },
+    /// Every sale was halted, or lets buyers in again.
+    Halted { halted: bool, at: Timestamp },
+}
+
+/// What a hold has beside its word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DetailRecord {
+    pub(crate) sale: u32,
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+    /// The hash of the key under which it was asked for.
+    pub(crate) key: Option<u128>,
+    /// Its units, where they are not alike.
+    pub(crate) units: Vec<u32>,
+}
+
+/// Why a buyer waits no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unqueued {
+    /// The buyer left.
+    Left,
+    /// A unit was put aside for the buyer.
+    Offered,
+    /// The buyer had all that one may have.
+    PassedOver,
+}
+
+/// A message to all who are registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Notice {
+    /// The sale is near.
+    Reminder,
+    /// The way to the sale, for this buyer only.
+    Link,
+}
+
+/// So many units of a sale, in a basket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) sale: u32,
+    pub(crate) quantity: u32,
+}
+
+/// A basket's units in one sale, and the slot where they stand there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BasketPart {
+    pub(crate) line: Line,
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// A basket that is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BasketHeldRecord {
+    pub(crate) sale: u32,
+    pub(crate) hold: HoldId,
+    pub(crate) buyer: Buyer,
+    pub(crate) deadline: Timestamp,
+    pub(crate) parts: Vec<BasketPart>,
+}
+
+/// A basket that was paid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BasketConfirmedRecord {
+    pub(crate) sale: u32,
+    pub(crate) sequence: u64,
+    pub(crate) hold: HoldId,
+    pub(crate) buyer: Buyer,
+    pub(crate) at: Timestamp,
+    pub(crate) payment: PaymentId,
+    /// The expired basket in whose place it was sold.
+    pub(crate) replaces: Option<HoldId>,
+    /// Each part, with the number of its order in its own sale.
+    pub(crate) parts: Vec<(BasketPart, u64)>,
 }
 
 /// A hold as the journal keeps it.
@@ -66,12 +172,27 @@ pub(crate) struct ConfirmedRecord {
 /// What an owner can change about a sale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    Added { units: u32 },
-    Withdrawn { units: u32 },
+    Added {
+        units: u32,
+    },
+    Withdrawn {
+        units: u32,
+    },
     Paused,
     Resumed,
     Closed,
-    Extent { base: u32, slots: u32 },
+    Extent {
+        base: u32,
+        slots: u32,
+    },
+    /// The sale opens and closes at other instants.
+    Window {
+        opens_at: Option<Timestamp>,
+        closes_at: Option<Timestamp>,
+    },
+    Cap {
+        cap: u32,
+    },
 }
 
 /// Why bytes are no record.
@@ -101,6 +222,18 @@ mod kind {
     pub(super) const CONFIRMED: u8 = 7;
     pub(super) const LATE_REFUSED: u8 = 8;
     pub(super) const EXPIRED: u8 = 9;
+    pub(super) const SALE_CREATED_LATER: u8 = 10;
+    pub(super) const UNITS_LISTED: u8 = 11;
+    pub(super) const DETAIL: u8 = 12;
+    pub(super) const UNITS_WITHDRAWN: u8 = 13;
+    pub(super) const QUEUED: u8 = 14;
+    pub(super) const UNQUEUED: u8 = 15;
+    pub(super) const ANNOUNCED: u8 = 16;
+    pub(super) const SHIPPED: u8 = 17;
+    pub(super) const BASKET_HELD: u8 = 18;
+    pub(super) const BASKET_CONFIRMED: u8 = 19;
+    pub(super) const BASKET_EXPIRED: u8 = 20;
+    pub(super) const HALTED: u8 = 21;
 }
 
 mod change {
@@ -110,12 +243,17 @@ mod change {
     pub(super) const RESUMED: u8 = 4;
     pub(super) const CLOSED: u8 = 5;
     pub(super) const EXTENT: u8 = 6;
+    pub(super) const WINDOW: u8 = 7;
+    pub(super) const CAP: u8 = 8;
 }
 
 const CANCELLED: u8 = 1;
 const EXPIRED: u8 = 2;
-const EVERYONE: u8 = 0;
-const REGISTERED_ONLY: u8 = 1;
+const LEFT: u8 = 1;
+const OFFERED: u8 = 2;
+const PASSED_OVER: u8 = 3;
+const REMINDER: u8 = 1;
+const LINK: u8 = 2;
 const BUYER_BYTES: usize = 16;
 
 impl Record {
@@ -129,7 +267,7 @@ impl Record {
                 put_u64(out, at.as_millis());
             }
             Self::SaleCreated { sale, base, slots, at, spec } => {
-                out.push(kind::SALE_CREATED);
+                out.push(if is_later(spec) { kind::SALE_CREATED_LATER } else { kind::SALE_CREATED });
                 put_u32(out, *sale);
                 put_u32(out, *base);
                 put_u32(out, *slots);
@@ -158,10 +296,7 @@ impl Record {
                 put_u32(out, *sale);
                 put_u32(out, *slot);
                 put_u32(out, *generation);
-                out.push(match end {
-                    End::Cancelled => CANCELLED,
-                    End::Expired => EXPIRED,
-                });
+                put_end(out, *end);
                 put_u64(out, at.as_millis());
             }
             Self::Confirmed(confirmed) => {
@@ -175,10 +310,7 @@ impl Record {
                 put_u32(out, confirmed.quantity);
                 put_u64(out, confirmed.at.as_millis());
                 put_text(out, confirmed.payment.as_str());
-                out.push(u8::from(confirmed.replaces.is_some()));
-                if let Some(replaced) = confirmed.replaces {
-                    put_hold(out, replaced);
-                }
+                put_option(out, confirmed.replaces, put_hold);
             }
             Self::Expired { sale, hold, buyer, quantity, at } => {
                 out.push(kind::EXPIRED);
@@ -196,6 +328,7 @@ impl Record {
                 put_u64(out, at.as_millis());
                 put_text(out, payment.as_str());
             }
+            later => later.encode_later(out),
         }
     }
 
@@ -218,12 +351,12 @@ impl Record {
         let mut input = Input { rest: bytes };
         let record = match input.u8()? {
             kind::OPENED => Self::Opened { epoch: input.u32()?, incarnation: input.u64()?, at: input.timestamp()? },
-            kind::SALE_CREATED => Self::SaleCreated {
+            kind @ (kind::SALE_CREATED | kind::SALE_CREATED_LATER) => Self::SaleCreated {
                 sale: input.u32()?,
                 base: input.u32()?,
                 slots: input.u32()?,
                 at: input.timestamp()?,
-                spec: input.spec()?,
+                spec: input.spec(kind == kind::SALE_CREATED_LATER)?,
             },
             kind::SALE_CHANGED => {
                 Self::SaleChanged { sale: input.u32()?, at: input.timestamp()?, change: input.change()? }
@@ -255,7 +388,7 @@ impl Record {
                 quantity: input.u32()?,
                 at: input.timestamp()?,
                 payment: PaymentId::new(input.text("payment id")?)?,
-                replaces: if input.flag("replacement")? { Some(input.hold()?) } else { None },
+                replaces: input.option("replacement", Input::hold)?,
             }),
             kind::EXPIRED => Self::Expired {
                 sale: input.u32()?,
@@ -271,67 +404,13 @@ impl Record {
                 at: input.timestamp()?,
                 payment: PaymentId::new(input.text("payment id")?)?,
             },
-            kind => return Err(DecodeError::Kind { kind }),
+            kind => Self::decode_later(kind, &mut input)?,
         };
         match input.rest.len() {
             0 => Ok(record),
             bytes => Err(DecodeError::Trailing { bytes }),
         }
     }
-}
-
-fn put_u16(out: &mut Vec<u8>, value: u16) {
-    out.extend_from_slice(&value.to_le_bytes());
-}
-
-fn put_u32(out: &mut Vec<u8>, value: u32) {
-    out.extend_from_slice(&value.to_le_bytes());
-}
-
-fn put_u64(out: &mut Vec<u8>, value: u64) {
-    out.extend_from_slice(&value.to_le_bytes());
-}
-
-fn put_buyer(out: &mut Vec<u8>, buyer: Buyer) {
-    let (high, low) = buyer.words();
-    put_u64(out, high);
-    put_u64(out, low);
-}
-
-fn put_hold(out: &mut Vec<u8>, hold: HoldId) {
-    put_u32(out, hold.slot);
-    put_u32(out, hold.generation);
-    put_u16(out, hold.key_epoch);
-}
-
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    put_u16(out, u16::try_from(text.len()).expect("names and payment ids have at most 64 bytes"));
-    out.extend_from_slice(text.as_bytes());
-}
-
-fn put_span(out: &mut Vec<u8>, span: Duration) {
-    put_u64(out, span.as_secs());
-    put_u32(out, span.subsec_nanos());
-}
-
-fn put_instant(out: &mut Vec<u8>, instant: Option<Timestamp>) {
-    out.push(u8::from(instant.is_some()));
-    put_u64(out, instant.unwrap_or_default().as_millis());
-}
-
-fn put_spec(out: &mut Vec<u8>, spec: &SaleSpec) {
-    put_text(out, &spec.name);
-    put_u32(out, spec.stock);
-    put_u32(out, spec.cap);
-    put_u32(out, spec.largest);
-    put_span(out, spec.hold);
-    put_span(out, spec.grace);
-    put_instant(out, spec.opens_at);
-    put_instant(out, spec.closes_at);
-    out.push(match spec.audience {
-        Audience::Everyone => EVERYONE,
-        Audience::Registered => REGISTERED_ONLY,
-    });
 }
 
 fn put_change(out: &mut Vec<u8>, change: Change) {
@@ -352,110 +431,19 @@ fn put_change(out: &mut Vec<u8>, change: Change) {
             put_u32(out, base);
             put_u32(out, slots);
         }
+        Change::Window { opens_at, closes_at } => {
+            out.push(change::WINDOW);
+            put_instant(out, opens_at);
+            put_instant(out, closes_at);
+        }
+        Change::Cap { cap } => {
+            out.push(change::CAP);
+            put_u32(out, cap);
+        }
     }
 }
 
-/// What is left to read.
-struct Input<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Input<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
-        let (taken, rest) = self.rest.split_at_checked(length).ok_or(DecodeError::Truncated)?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated)?;
-        self.rest = rest;
-        Ok(*taken)
-    }
-
-    fn u8(&mut self) -> Result<u8, DecodeError> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    fn u16(&mut self) -> Result<u16, DecodeError> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Result<u32, DecodeError> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, DecodeError> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn flag(&mut self, field: &'static str) -> Result<bool, DecodeError> {
-        match self.u8()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            value => Err(DecodeError::Value { field, value: value.into() }),
-        }
-    }
-
-    fn hold(&mut self) -> Result<HoldId, DecodeError> {
-        Ok(HoldId { slot: self.u32()?, generation: self.u32()?, key_epoch: self.u16()? })
-    }
-
-    fn timestamp(&mut self) -> Result<Timestamp, DecodeError> {
-        self.u64().map(Timestamp::from_millis)
-    }
-
-    fn buyer(&mut self) -> Result<Buyer, DecodeError> {
-        Ok(Buyer::from_words(self.u64()?, self.u64()?))
-    }
-
-    fn buyers(&mut self) -> Result<Vec<Buyer>, DecodeError> {
-        let count = usize::try_from(self.u32()?).map_err(|_| DecodeError::Truncated)?;
-        // The bytes are there before memory is asked for: a count alone can't make it large.
-        let length = count.checked_mul(BUYER_BYTES).ok_or(DecodeError::Truncated)?;
-        let mut list = Input { rest: self.take(length)? };
-        (0..count).map(|_| list.buyer()).collect()
-    }
-
-    fn text(&mut self, field: &'static str) -> Result<&'a str, DecodeError> {
-        let length = usize::from(self.u16()?);
-        str::from_utf8(self.take(length)?).map_err(|_| DecodeError::Text { field })
-    }
-
-    fn span(&mut self, field: &'static str) -> Result<Duration, DecodeError> {
-        let (seconds, nanos) = (self.u64()?, self.u32()?);
-        if nanos >= 1_000_000_000 {
-            return Err(DecodeError::Value { field, value: nanos.into() });
-        }
-        Ok(Duration::new(seconds, nanos))
-    }
-
-    fn instant(&mut self, field: &'static str) -> Result<Option<Timestamp>, DecodeError> {
-        match (self.u8()?, self.timestamp()?) {
-            (0, Timestamp::MIN) => Ok(None),
-            (1, instant) => Ok(Some(instant)),
-            (value, _) => Err(DecodeError::Value { field, value: value.into() }),
-        }
-    }
-
-    fn spec(&mut self) -> Result<SaleSpec, DecodeError> {
-        Ok(SaleSpec {
-            name: self.text("sale name")?.to_owned(),
-            stock: self.u32()?,
-            cap: self.u32()?,
-            largest: self.u32()?,
-            hold: self.span("hold")?,
-            grace: self.span("grace")?,
-            opens_at: self.instant("opening")?,
-            closes_at: self.instant("closing")?,
-            audience: match self.u8()? {
-                EVERYONE => Audience::Everyone,
-                REGISTERED_ONLY => Audience::Registered,
-                value => return Err(DecodeError::Value { field: "audience", value: value.into() }),
-            },
-        })
-    }
-
+impl Input<'_> {
     fn change(&mut self) -> Result<Change, DecodeError> {
         Ok(match self.u8()? {
             change::ADDED => Change::Added { units: self.u32()? },
@@ -464,186 +452,11 @@ impl<'a> Input<'a> {
             change::RESUMED => Change::Resumed,
             change::CLOSED => Change::Closed,
             change::EXTENT => Change::Extent { base: self.u32()?, slots: self.u32()? },
+            change::WINDOW => {
+                Change::Window { opens_at: self.instant("opening")?, closes_at: self.instant("closing")? }
+            }
+            change::CAP => Change::Cap { cap: self.u32()? },
             value => return Err(DecodeError::Value { field: "change", value: value.into() }),
         })
-    }
-
-    fn end(&mut self) -> Result<End, DecodeError> {
-        match self.u8()? {
-            CANCELLED => Ok(End::Cancelled),
-            EXPIRED => Ok(End::Expired),
-            value => Err(DecodeError::Value { field: "end", value: value.into() }),
-        }
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    //! Properties: 1. what was encoded is decoded; 2. arbitrary bytes never panic; 3. what decodes encodes to the
-    //! same bytes, so that there is one spelling of a record; 4. no shorter or longer spelling is taken.
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn timestamps() -> impl Strategy<Value = Timestamp> {
-        any::<u64>().prop_map(Timestamp::from_millis)
-    }
-
-    fn buyers() -> impl Strategy<Value = Buyer> {
-        any::<(u64, u64)>().prop_map(|(high, low)| Buyer::from_words(high, low))
-    }
-
-    fn spans() -> impl Strategy<Value = Duration> {
-        (any::<u64>(), 0..1_000_000_000_u32).prop_map(|(seconds, nanos)| Duration::new(seconds, nanos))
-    }
-
-    fn specs() -> impl Strategy<Value = SaleSpec> {
-        let numbers = any::<(u32, u32, u32, bool)>();
-        let window = (proptest::option::of(timestamps()), proptest::option::of(timestamps()));
-        ("[A-Za-z0-9._-]{1,64}", numbers, spans(), spans(), window).prop_map(
-            |(name, (stock, cap, largest, everyone), hold, grace, (opens_at, closes_at))| SaleSpec {
-                name,
-                stock,
-                cap,
-                largest,
-                hold,
-                grace,
-                opens_at,
-                closes_at,
-                audience: if everyone { Audience::Everyone } else { Audience::Registered },
-            },
-        )
-    }
-
-    fn changes() -> impl Strategy<Value = Change> {
-        prop_oneof![
-            any::<u32>().prop_map(|units| Change::Added { units }),
-            any::<u32>().prop_map(|units| Change::Withdrawn { units }),
-            Just(Change::Paused),
-            Just(Change::Resumed),
-            Just(Change::Closed),
-            any::<(u32, u32)>().prop_map(|(base, slots)| Change::Extent { base, slots }),
-        ]
-    }
-
-    /// Any record.
-    pub(crate) fn records() -> impl Strategy<Value = Record> {
-        prop_oneof![
-            (any::<(u32, u64)>(), timestamps()).prop_map(|((epoch, incarnation), at)| Record::Opened {
-                epoch,
-                incarnation,
-                at
-            }),
-            (any::<(u32, u32, u32)>(), timestamps(), specs())
-                .prop_map(|((sale, base, slots), at, spec)| { Record::SaleCreated { sale, base, slots, at, spec } }),
-            (any::<u32>(), timestamps(), changes()).prop_map(|(sale, at, change)| Record::SaleChanged {
-                sale,
-                at,
-                change
-            }),
-            (any::<u32>(), proptest::collection::vec(buyers(), 0..20))
-                .prop_map(|(sale, buyers)| Record::Registered { sale, buyers }),
-            (any::<(u32, u32, u32, u16, u32)>(), buyers(), timestamps()).prop_map(
-                |((sale, slot, generation, key_epoch, quantity), buyer, deadline)| {
-                    Record::Held(HeldRecord { sale, slot, generation, key_epoch, buyer, quantity, deadline })
-                }
-            ),
-            (any::<(u32, u32, u32, bool)>(), timestamps()).prop_map(|((sale, slot, generation, paid), at)| {
-                let end = if paid { End::Cancelled } else { End::Expired };
-                Record::Ended { sale, slot, generation, end, at }
-            }),
-            (any::<(u32, u64, u32, u32, u16, u32)>(), buyers(), timestamps(), "[!-~]{1,64}").prop_map(
-                |((sale, sequence, slot, generation, key_epoch, quantity), buyer, at, payment)| {
-                    let payment = PaymentId::new(&payment).unwrap();
-                    Record::Confirmed(ConfirmedRecord {
-                        sale,
-                        sequence,
-                        slot,
-                        generation,
-                        key_epoch,
-                        buyer,
-                        quantity,
-                        at,
-                        payment,
-                        replaces: (slot % 2 == 0).then_some(HoldId { slot: sale, generation, key_epoch }),
-                    })
-                }
-            ),
-            (any::<(u32, u32, u32, u16, u32)>(), buyers(), timestamps()).prop_map(
-                |((sale, slot, generation, key_epoch, quantity), buyer, at)| {
-                    Record::Expired { sale, hold: HoldId { slot, generation, key_epoch }, buyer, quantity, at }
-                }
-            ),
-            (any::<(u32, u32, u32, u16, bool)>(), timestamps(), "[!-~]{1,64}").prop_map(
-                |((sale, slot, generation, key_epoch, over_cap), at, payment)| {
-                    let payment = PaymentId::new(&payment).unwrap();
-                    Record::LateRefused { sale, hold: HoldId { slot, generation, key_epoch }, over_cap, at, payment }
-                }
-            ),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn what_was_encoded_is_decoded(record in records()) {
-            let mut bytes = Vec::new();
-            record.encode(&mut bytes);
-            prop_assert_eq!(Record::decode(&bytes), Ok(record));
-        }
-
-        #[test]
-        fn arbitrary_bytes_never_panic_and_have_one_spelling(
-            kind in 0..11_u8,
-            tail in proptest::collection::vec(any::<u8>(), 0..200),
-        ) {
-            let bytes = [vec![kind], tail].concat();
-            if let Ok(record) = Record::decode(&bytes) {
-                let mut again = Vec::new();
-                record.encode(&mut again);
-                prop_assert_eq!(again, bytes);
-            }
-        }
-
-        #[test]
-        fn every_cut_and_every_extension_is_refused(record in records()) {
-            let mut bytes = Vec::new();
-            record.encode(&mut bytes);
-            for length in 0..bytes.len() {
-                prop_assert!(Record::decode(&bytes[..length]).is_err());
-            }
-            bytes.push(0);
-            prop_assert_eq!(Record::decode(&bytes), Err(DecodeError::Trailing { bytes: 1 }));
-        }
-
-        #[test]
-        fn a_changed_byte_is_never_the_same_record(
-            record in records(),
-            at in any::<prop::sample::Index>(),
-            flip in 1..=255_u8,
-        ) {
-            let mut bytes = Vec::new();
-            record.encode(&mut bytes);
-            let at = at.index(bytes.len());
-            bytes[at] ^= flip;
-            prop_assert_ne!(Record::decode(&bytes), Ok(record));
-        }
-    }
-
-    #[test]
-    fn unknown_values_are_named() {
-        assert_eq!(Record::decode(&[]), Err(DecodeError::Truncated));
-        assert_eq!(Record::decode(&[0]), Err(DecodeError::Kind { kind: 0 }));
-        assert_eq!(Record::decode(&[200]), Err(DecodeError::Kind { kind: 200 }));
-        let mut bytes = Vec::new();
-        Record::Ended { sale: 1, slot: 2, generation: 3, end: End::Expired, at: Timestamp::MIN }.encode(&mut bytes);
-        bytes[13] = 9;
-        assert_eq!(Record::decode(&bytes), Err(DecodeError::Value { field: "end", value: 9 }));
-    }
-
-    #[test]
-    fn a_count_alone_takes_no_memory() {
-        let bytes = [&[kind::REGISTERED][..], &1_u32.to_le_bytes(), &u32::MAX.to_le_bytes()].concat();
-        assert_eq!(Record::decode(&bytes), Err(DecodeError::Truncated));
     }
 }
