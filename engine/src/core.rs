@@ -7,10 +7,12 @@
 //!   slots       a hold from its making to its one end
 //!   deadlines   when holds fall due
 //!   cap         what each buyer has
+//! baskets     units of several sales, all or nothing
 //! token       what leaves the process: text that can't be forged
 //! ```
 
 pub(crate) mod allocator;
+pub(crate) mod baskets;
 pub(crate) mod buyer;
 pub(crate) mod cap;
 pub(crate) mod deadlines;

@@ -15,12 +15,14 @@
 mod answers;
 mod audience;
 mod audit;
+mod baskets;
 mod confirm;
 mod driver;
 mod events;
 mod feed;
 mod inner;
 mod late;
+mod orders;
 mod pending;
 mod reader;
 mod recovery;
@@ -59,6 +61,7 @@ pub use answers::{
     Receipt, Rejection,
 };
 pub use audit::{Audit, Digest};
+pub use baskets::{Basket, BasketLine, BasketRejection, BasketRules, Baskets};
 pub use driver::Driver;
 pub use events::{Event, EventKind, Events};
 pub use inner::Durability;
@@ -154,7 +157,7 @@ impl Options {
         let dir = disk.path().to_owned();
         let mut recovery = Recovery::default();
         let journal = Journal::open(disk, options, &mut |record| recovery.replay(record))?;
-        if let Err(why) = recovery.check() {
+        if let Err(why) = recovery.end_halves().and_then(|()| recovery.check()) {
             return Err(OpenError::Contradiction { dir, why });
         }
         let mut incarnations = recovery.take_incarnations();
@@ -274,7 +277,7 @@ impl Engine {
     /// # Errors
     /// [`NoSuchSale`] if there is none.
     pub fn sale(&self, name: &str) -> Result<Sale, NoSuchSale> {
-        match self.inner.sale(name) {
+        match self.inner.sale(name).filter(|sale| !sale.is_desk()) {
             Some(inner) => Ok(Sale { engine: Arc::clone(&self.inner), inner }),
             None => Err(NoSuchSale { name: name.to_owned() }),
         }
@@ -285,7 +288,7 @@ impl Engine {
     pub fn sales(&self) -> Vec<Sale> {
         let catalogue = self.inner.catalogue.read();
         let sale = |inner: &Arc<_>| Sale { engine: Arc::clone(&self.inner), inner: Arc::clone(inner) };
-        catalogue.sales.iter().map(sale).collect()
+        catalogue.sales.iter().filter(|sale| !sale.is_desk()).map(sale).collect()
     }
 
     /// The identity of a buyer who is known by an account name, a UUID or any other bytes.

@@ -12,9 +12,10 @@ mod spec;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use core::{Buyer, End, MAX_CAP, MAX_STOCK, SaleName, Timestamp, Token, TokenError};
 pub use engine::{
-    Audit, CancelError, Cancelled, ChangeError, ConfirmError, Confirmation, CreateError, Digest, Driver, Durability,
-    Ended, Engine, Event, EventKind, Events, ExtendError, Hold, Identity, JournalReader, NoSuchSale, Options, Pending,
-    Receipt, Rejection, Sale, SaleHead, SaleState, SoldRecord, Source, Ticked,
+    Audit, Basket, BasketLine, BasketRejection, BasketRules, Baskets, CancelError, Cancelled, ChangeError,
+    ConfirmError, Confirmation, CreateError, Digest, Driver, Durability, Ended, Engine, Event, EventKind, Events,
+    ExtendError, Hold, Identity, JournalReader, NoSuchSale, Options, Pending, Receipt, Rejection, Sale, SaleHead,
+    SaleState, SoldRecord, Source, Ticked,
 };
 pub use journal::{JournalError, JournalStats, OpenError};
 pub use payment::{PaymentId, PaymentIdError};

@@ -28,12 +28,15 @@ use super::{
 mod changes;
 #[cfg(all(test, sellout_loom))]
 mod loom_tests;
+mod parts;
 mod restore;
 #[cfg(all(test, sellout_shuttle))]
 mod shuttle_tests;
 mod stock;
 #[cfg(all(test, not(any(sellout_loom, sellout_shuttle))))]
 mod tests;
+
+pub(crate) use parts::Marks;
 
 /// What one buyer may have, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -240,15 +243,31 @@ impl Allocator {
         if !gate.is_open() {
             return Err(self.refuse(gate, false));
         }
-        let attempt = self.cap.begin(buyer, quantity, self.rules.cap).map_err(|refusal| match refusal {
-            CapRefusal::Limit { held, bought } => Refusal::Limit { held, bought },
-            CapRefusal::UnderWay => Refusal::UnderWay,
-        })?;
+        let attempt = self.begin(buyer, quantity)?;
         if let Err(denied) = self.permits.take(home, u64::from(quantity)) {
             self.cap.abort(attempt);
             return Err(self.denied(denied));
         }
         self.make(attempt, quantity, now, home, key_epoch)
+    }
+
+    /// Begins an attempt of `buyer`, which takes nothing yet.
+    #[inline]
+    fn begin(&self, buyer: Buyer, quantity: u32) -> Result<Attempt, Refusal> {
+        self.cap.begin(buyer, quantity, self.rules.cap).map_err(|refusal| match refusal {
+            CapRefusal::Limit { held, bought } => Refusal::Limit { held, bought },
+            CapRefusal::UnderWay => Refusal::UnderWay,
+        })
+    }
+
+    /// Takes permits for a payment that came late: an operator's mark does not stand against it, and is not the reason
+    /// if there are none.
+    fn take_late(&self, home: usize, quantity: u32) -> Result<(), Refusal> {
+        self.permits.take_late(home, u64::from(quantity)).map_err(|denied| match denied {
+            Denied::Gate(gate) => self.no_unit(gate, false),
+            Denied::Emptied(gate) => self.no_unit(gate, true),
+            Denied::Fewer { free } => Refusal::Fewer { free },
+        })
     }
 
     /// Makes the hold of an attempt that has its permits.
@@ -331,18 +350,10 @@ impl Allocator {
     /// Takes units for a payment that came after its hold had expired, and begins its confirmation at once.
     pub(crate) fn reacquire(&self, share: Share, home: usize, key_epoch: u16) -> Result<HoldId, Refusal> {
         let Share { buyer, quantity } = share;
-        let attempt = self.cap.begin(buyer, quantity, self.rules.cap).map_err(|refusal| match refusal {
-            CapRefusal::Limit { held, bought } => Refusal::Limit { held, bought },
-            CapRefusal::UnderWay => Refusal::UnderWay,
-        })?;
-        if let Err(denied) = self.permits.take_late(home, u64::from(quantity)) {
+        let attempt = self.begin(buyer, quantity)?;
+        if let Err(refusal) = self.take_late(home, quantity) {
             self.cap.abort(attempt);
-            // An operator's mark did not stand against it, and is not the reason.
-            return Err(match denied {
-                Denied::Gate(gate) => self.no_unit(gate, false),
-                Denied::Emptied(gate) => self.no_unit(gate, true),
-                Denied::Fewer { free } => Refusal::Fewer { free },
-            });
+            return Err(refusal);
         }
         let (slot, meta) = self.enter(attempt, quantity, home, key_epoch)?;
         let generation = self.slots.hold_confirming(slot, meta);
@@ -365,7 +376,8 @@ impl Allocator {
                 };
             }
             let standing = match snapshot.state() {
-                State::Free(_) | State::Retired => return Standing::Gone,
+                // A part is named by its basket's token, and by no other.
+                State::Free(_) | State::Retired | State::Part { .. } => return Standing::Gone,
                 State::Held { due } => Standing::Held { share: self.share(meta), due, snapshot },
                 State::Confirming => Standing::Confirming(self.share(meta)),
                 State::Sold { sequence } => Standing::Sold { share: self.share(meta), sequence },
@@ -445,17 +457,26 @@ impl Allocator {
 
     /// Ends every hold whose grace is over at `now`, and shows each: who had it, and when it had fallen due.
     /// True if that ended a time in which nothing was free.
-    pub(crate) fn expire(&self, now: u64, home: usize, mut expired: impl FnMut(HoldId, Share)) -> bool {
+    ///
+    /// What `look` sees of a slot belongs to the hold that then ends.
+    pub(crate) fn expire<T>(
+        &self,
+        now: u64,
+        home: usize,
+        look: impl Fn(u32) -> T,
+        mut expired: impl FnMut(HoldId, Share, T),
+    ) -> bool {
         let Some(until) = now.checked_sub(self.rules.grace) else { return false };
         let mut restocked = false;
         self.deadlines.sweep(&self.slots, until, |slot, snapshot| {
             let meta = self.slots.meta(slot);
-            let share = self.share(meta);
+            let (share, seen_before) = (self.share(meta), look(slot));
             // If it fails, a confirmation, a cancellation or an extension came first, and has its own effect.
             match self.end(slot, snapshot, End::Expired, home) {
                 Ok(first) => {
                     restocked |= first;
-                    expired(HoldId { slot, generation: snapshot.generation(), key_epoch: meta.key_epoch }, share);
+                    let id = HoldId { slot, generation: snapshot.generation(), key_epoch: meta.key_epoch };
+                    expired(id, share, seen_before);
                 }
                 Err(seen) => {
                     if let State::Held { due } = seen.state() {

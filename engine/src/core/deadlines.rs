@@ -165,12 +165,11 @@ fn sweep_block(slots: &Slots, first: u32, until: u64, due: &mut impl FnMut(u32, 
     let mut remaining = NEVER;
     for index in first..first + BLOCK.min(length - place) {
         let snapshot = slots.load(index);
-        if let State::Held { due: at } = snapshot.state() {
-            if at <= until {
-                due(index, snapshot);
-            } else {
-                remaining = remaining.min(at);
-            }
+        match snapshot.state() {
+            State::Held { due: at } if at <= until => due(index, snapshot),
+            // A part is ended with its basket: until then it stands for a unit that may come back.
+            State::Held { due: at } | State::Part { due: at } => remaining = remaining.min(at),
+            _ => {}
         }
     }
     remaining

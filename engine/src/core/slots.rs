@@ -1,7 +1,7 @@
 //! Slots: one for each hold, from its making to its one end.
 //!
 //! ```text
-//! word | state 3 | generation 22 | 39: due (held, confirming), sequence (sold), how it ended (free) |
+//! word | state 3 | generation 22 | 39: due (held, part), sequence (sold), how it ended (free) |
 //! meta | cap cell 32 | quantity 18 | key epoch 12 |      while free: the next free slot
 //!
 //!            hold               begin_confirm                settle
@@ -9,11 +9,13 @@
 //!   ^  (owner alone)   |  \____ extend: a later due ___/
 //!   +------------------+
 //!     release: cancelled or expired; the generation moves on in the same step
+//!
+//! A part of a basket: free -> part -> sold or free, by whoever decides for the basket.
 //! ```
 //!
-//! | field | free | held | confirming | sold |
+//! | field | free | held | confirming, part | sold |
 //! |---|---|---|---|---|
-//! | word | its owner, by store | anyone, by compare-and-swap | whoever began the confirmation | nobody |
+//! | word | its owner, by store | anyone, by compare-and-swap | whoever decided, here or for its basket | nobody |
 //! | meta | its owner, or the free list | read only | read only | read only |
 //!
 //! What holds:
@@ -69,6 +71,8 @@ pub(crate) enum State {
     Sold { sequence: u64 },
     /// Out of generations.
     Retired,
+    /// Held as a part of a basket, which alone decides how it ends; it falls due with the basket.
+    Part { due: u64 },
 }
 
 /// One look at a slot's word.
@@ -85,6 +89,7 @@ impl Snapshot {
             State::Confirming => (2, 0),
             State::Sold { sequence } => (3, sequence),
             State::Retired => (4, 0),
+            State::Part { due } => (5, due),
         };
         debug_assert!(value <= VALUE_MAX && u64::from(generation) <= GENERATION_MASK);
         Self((tag << STATE_SHIFT) | (u64::from(generation) << VALUE_BITS) | value)
@@ -100,7 +105,8 @@ impl Snapshot {
             (1, due) => State::Held { due },
             (2, _) => State::Confirming,
             (3, sequence) => State::Sold { sequence },
-            _ => State::Retired,
+            (4, _) => State::Retired,
+            (_, due) => State::Part { due },
         }
     }
 
@@ -238,6 +244,11 @@ impl Slots {
         self.make(index, State::Confirming, meta)
     }
 
+    /// Makes a part of a basket. The slot must be the caller's own, as for `hold`.
+    pub(crate) fn hold_part(&self, index: u32, due: u64, meta: Meta) -> u32 {
+        self.make(index, State::Part { due: due.min(VALUE_MAX) }, meta)
+    }
+
     #[inline]
     fn make(&self, index: u32, state: State, meta: Meta) -> u32 {
         let slot = self.slot(index);
@@ -263,7 +274,7 @@ impl Slots {
         self.swap(index, from, Snapshot::new(State::Confirming, from.generation()))
     }
 
-    /// The confirmation stands. Only for whoever began it, once.
+    /// The confirmation stands. Only for whoever began it, of the slot or of the basket that it is a part of, once.
     pub(crate) fn settle(&self, index: u32, generation: u32, sequence: u64) {
         let sold = Snapshot::new(State::Sold { sequence: sequence.min(VALUE_MAX) }, generation);
         // Release: who sees it sold sees all that led to it. A store: nobody else may change a confirming slot.
@@ -332,6 +343,7 @@ mod tests {
             State::Confirming,
             State::Sold { sequence: VALUE_MAX },
             State::Retired,
+            State::Part { due: VALUE_MAX },
         ] {
             let snapshot = Snapshot::new(state, (1 << GENERATION_BITS) - 1);
             assert_eq!((snapshot.state(), snapshot.generation()), (state, (1 << GENERATION_BITS) - 1));

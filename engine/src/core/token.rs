@@ -77,6 +77,9 @@ pub enum TokenError {
         /// That sale.
         sale: SaleName,
     },
+    /// It is a basket's: units of several sales.
+    #[error("this token is a basket's: ask Engine::baskets, which has all of it")]
+    Basket,
     /// It was made by another engine, or by this one before its journal was replaced.
     #[error("this token was made by another engine: ask the one that made it")]
     OtherEngine,

@@ -22,11 +22,12 @@ use std::sync::Arc;
 
 use super::{
     answers::{ConfirmError, Confirmation, Receipt},
+    baskets,
     inner::home,
     late::{Late, Reason},
     pending::{Pending, Verdict},
     sale::{Hold, Sale},
-    settle::{Settlement, announce, settle},
+    settle::{Settlement, announce_all, settle},
     tick::write_ends,
 };
 use crate::{
@@ -119,13 +120,13 @@ impl Sale {
                     Decision::Before(Verdict::Known(Confirmation::AlreadyConfirmed(self.receipt(id, share, sequence))))
                 }
                 Standing::Ended(End::Cancelled) => Decision::Before(Verdict::Known(Confirmation::CancelledBefore)),
-                Standing::Ended(End::Expired) | Standing::Gone => self.decide_late(id)?,
+                Standing::Ended(End::Expired) | Standing::Gone => self.decide_late(id, now)?,
             });
         }
     }
 
     /// Decides about a payment for a hold that has expired, if it is still in the book.
-    fn decide_late(&self, id: HoldId) -> Result<Decision, ConfirmError> {
+    fn decide_late(&self, id: HoldId, now: Timestamp) -> Result<Decision, ConfirmError> {
         let mut book = self.inner.late.lock();
         Ok(match book.get(id) {
             None => Decision::Before(Verdict::Known(Confirmation::HoldForgotten)),
@@ -138,7 +139,12 @@ impl Sale {
                 standing => unreachable!("it was confirming when it was noted: {standing:?}"),
             }),
             Some(Late::Expired(share)) => {
-                let taken = self.inner.allocator.reacquire(share, home(), self.engine.keys.key_epoch());
+                let key_epoch = self.engine.keys.key_epoch();
+                let taken = if self.inner.is_desk() {
+                    baskets::reacquire(&self.inner, book.lines(id), share.buyer, now, key_epoch)
+                } else {
+                    self.inner.allocator.reacquire(share, home(), key_epoch)
+                };
                 let reason = match taken {
                     Ok(new) => {
                         book.set(id, Late::Reacquired(new));
@@ -183,20 +189,26 @@ impl Sale {
                 let sequence = self.inner.next_sequence(true, 0);
                 let HoldId { slot, generation, key_epoch } = id;
                 let Share { buyer, quantity } = share;
-                batch.push(&Record::Confirmed(ConfirmedRecord {
-                    sale,
-                    sequence,
-                    slot,
-                    generation,
-                    key_epoch,
-                    buyer,
-                    quantity,
-                    at,
-                    payment,
-                    replaces,
-                }));
+                let parts = if self.inner.is_desk() {
+                    let sold = baskets::Sold { id, buyer, sequence, payment, at, replaces };
+                    baskets::write_sold(&self.inner, &sold, batch)
+                } else {
+                    batch.push(&Record::Confirmed(ConfirmedRecord {
+                        sale,
+                        sequence,
+                        slot,
+                        generation,
+                        key_epoch,
+                        buyer,
+                        quantity,
+                        at,
+                        payment,
+                        replaces,
+                    }));
+                    Vec::new()
+                };
                 let engine = Arc::downgrade(&self.engine);
-                batch.settle_with(Settlement { engine, sale: Arc::clone(&self.inner), id, sequence });
+                batch.settle_with(Settlement { engine, sale: Arc::clone(&self.inner), id, sequence, parts });
                 Verdict::Known(sold(self.receipt(id, share, sequence), late))
             }
         }
@@ -219,15 +231,20 @@ impl Sale {
             Decision::Refused(reason) => Verdict::Known(refused(reason)),
             Decision::Sold { id, share, late, .. } => {
                 let sequence = self.inner.next_sequence(false, home());
+                let parts = baskets::number(&self.inner, id, false);
+                for part in &parts {
+                    settle(&part.sale, part.id, part.sequence);
+                }
                 settle(&self.inner, id, sequence);
-                announce(&self.engine, &self.inner, id, sequence);
+                announce_all(&self.engine, &self.inner, id, sequence, &parts);
                 Verdict::Known(sold(self.receipt(id, share, sequence), late))
             }
         }
     }
 
-    fn receipt(&self, id: HoldId, share: Share, sequence: u64) -> Receipt {
+    pub(super) fn receipt(&self, id: HoldId, share: Share, sequence: u64) -> Receipt {
         let Share { buyer, quantity } = share;
+        let quantity = if self.inner.is_desk() { baskets::quantity(&self.inner, id.slot) } else { quantity };
         Receipt { sequence, order: self.token(id), buyer, quantity }
     }
 }

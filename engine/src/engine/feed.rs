@@ -14,13 +14,11 @@ use parking_lot::Mutex;
 
 use super::{
     inner::EngineInner,
+    orders::Order,
     source::{Identity, SaleHead, SoldRecord, Source},
     state::SaleInner,
 };
-use crate::{
-    core::allocator::HoldId,
-    journal::{ConfirmedRecord, OpenError, Position, Record, Tail},
-};
+use crate::journal::{OpenError, Position, Record, Tail};
 
 /// Orders kept for all sales together.
 const KEPT: usize = if cfg!(test) { 1 << 6 } else { 1 << 16 };
@@ -31,7 +29,7 @@ const APART: u64 = if cfg!(test) { 16 } else { 512 };
 #[derive(Default)]
 struct Shelf {
     /// Orders in sequence, without a gap.
-    kept: VecDeque<ConfirmedRecord>,
+    kept: VecDeque<Order>,
     /// The last order that the forward reader has met.
     met: u64,
     /// The first order of a frame, and where that frame starts.
@@ -59,10 +57,14 @@ impl Feed {
         Ok(Some(Self { engine: Arc::clone(engine), readers: Mutex::new(readers) }))
     }
 
-    fn record(&self, sale: &SaleInner, order: &ConfirmedRecord) -> SoldRecord {
-        let ConfirmedRecord { slot, generation, key_epoch, sequence, buyer, quantity, payment, at, .. } = *order;
-        let token = self.engine.token(sale, HoldId { slot, generation, key_epoch });
-        SoldRecord::new(sequence, buyer, quantity, payment, at, token.to_string())
+    fn record(&self, order: &Order) -> SoldRecord {
+        let Order { sequence, buyer, quantity, payment, at, .. } = *order;
+        let id = order.id(|sale, hold| {
+            let sale = Arc::clone(&self.engine.catalogue.read().sales[sale as usize]);
+            Ok::<_, std::convert::Infallible>(self.engine.token(&sale, hold))
+        });
+        let Ok(id) = id;
+        SoldRecord::new(sequence, buyer, quantity, payment, at, id)
     }
 
     fn orders(&self, sale: &SaleInner, after: u64, limit: usize, out: &mut Vec<SoldRecord>) -> Result<(), OpenError> {
@@ -77,7 +79,7 @@ impl Feed {
                 readers.kept -= 1;
             }
             if shelf.kept.front().is_some_and(|order| order.sequence == after + 1) {
-                out.extend(shelf.kept.iter().take(limit).map(|order| self.record(sale, order)));
+                out.extend(shelf.kept.iter().take(limit).map(|order| self.record(order)));
                 return Ok(());
             }
             if shelf.met > after {
@@ -107,13 +109,9 @@ impl Feed {
         let there = usize::try_from(met - after).unwrap_or(usize::MAX);
         let (mut frame, wanted) = (Vec::new(), out.len() + limit.min(there));
         while out.len() < wanted && tail.next_frame(Some(journal.durable()), &mut frame)? {
-            for record in &frame {
-                if let Record::Confirmed(order) = record
-                    && order.sale == sale.number
-                    && order.sequence > after
-                    && out.len() < wanted
-                {
-                    out.push(self.record(sale, order));
+            for order in frame.iter().flat_map(Order::all_in) {
+                if order.sale == sale.number && order.sequence > after && out.len() < wanted {
+                    out.push(self.record(&order));
                 }
             }
         }
@@ -128,8 +126,7 @@ impl Readers {
         if !self.forward.next_frame(Some(durable), &mut self.frame)? {
             return Ok(false);
         }
-        for record in &self.frame {
-            let Record::Confirmed(order) = record else { continue };
+        for order in self.frame.iter().flat_map(Order::all_in) {
             let shelf = self.by_sale.entry(order.sale).or_default();
             if shelf.index.last().is_none_or(|(first, _)| order.sequence >= first + APART) {
                 shelf.index.push((order.sequence, place));
@@ -137,7 +134,7 @@ impl Readers {
             shelf.met = order.sequence;
             let follows = shelf.kept.back().is_none_or(|last| last.sequence + 1 == order.sequence);
             if follows && self.kept < KEPT {
-                shelf.kept.push_back(*order);
+                shelf.kept.push_back(order);
                 self.kept += 1;
             }
         }
@@ -155,7 +152,12 @@ impl Source for Feed {
 
     fn sales(&self) -> Vec<SaleHead> {
         let catalogue = self.engine.catalogue.read();
-        catalogue.sales.iter().map(|sale| SaleHead::new(&*sale.name, sale.durable_sequence())).collect()
+        catalogue
+            .sales
+            .iter()
+            .filter(|sale| !sale.is_desk())
+            .map(|sale| SaleHead::new(&*sale.name, sale.durable_sequence()))
+            .collect()
     }
 
     fn read(&self, sale: &str, after: u64, limit: usize, out: &mut Vec<SoldRecord>) -> Result<(), String> {

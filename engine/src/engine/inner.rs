@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock::Clock,
     core::{
-        Timestamp, Token,
+        MAX_STOCK, Timestamp, Token,
         allocator::HoldId,
         permits::Mark,
         token::{Fields, SLOT_BITS, TokenKeys},
@@ -178,6 +178,10 @@ impl EngineInner {
 
     pub(crate) fn create(&self, spec: SaleSpec) -> Result<Arc<SaleInner>, CreateError> {
         spec.check()?;
+        self.create_checked(spec)
+    }
+
+    pub(crate) fn create_checked(&self, spec: SaleSpec) -> Result<Arc<SaleInner>, CreateError> {
         let _turn = self.creation.lock();
         let (number, base) = {
             let catalogue = self.catalogue.read();
@@ -219,6 +223,22 @@ impl EngineInner {
             sale.allocator.grow(changes.chunks);
         }
         Ok(())
+    }
+
+    /// Puts `units` more on sale. True if that ended a time in which nothing was free.
+    pub(crate) fn add_stock(&self, sale: &SaleInner, units: u32) -> Result<bool, ChangeError> {
+        let mut changes = sale.admin.lock();
+        if sale.allocator.gate().is_closed() {
+            return Err(ChangeError::Closed);
+        }
+        let total = sale.allocator.total() + u64::from(units);
+        if total > u64::from(MAX_STOCK) {
+            return Err(ChangeError::Stock { add: units, total, most: MAX_STOCK });
+        }
+        self.grow(sale, &mut changes, sale.allocator.chunks_for(total))?;
+        self.write_change(sale, Change::Added { units })?;
+        changes.added += u64::from(units);
+        Ok(sale.allocator.add(units, home()))
     }
 
     /// Appends what `build` pushes and waits until it is durable; nothing without a journal.

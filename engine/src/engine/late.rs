@@ -6,7 +6,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::core::allocator::{HoldId, Share};
+use crate::core::{
+    allocator::{HoldId, Share},
+    baskets::Line,
+};
 
 /// What became of an expired hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,13 +34,15 @@ pub(crate) enum Reason {
 pub(crate) struct LateBook {
     entries: HashMap<HoldId, Late>,
     order: VecDeque<HoldId>,
+    /// What was in expired baskets, as long as that may be wanted again.
+    lines: HashMap<HoldId, Vec<Line>>,
     room: usize,
 }
 
 impl LateBook {
     /// A book that remembers as many holds as the sale has units, and a few for small ones.
     pub(crate) fn new(stock: u32) -> Self {
-        Self { entries: HashMap::new(), order: VecDeque::new(), room: stock.max(1_024) as usize }
+        Self { entries: HashMap::new(), order: VecDeque::new(), lines: HashMap::new(), room: stock.max(1_024) as usize }
     }
 
     pub(crate) fn get(&self, id: HoldId) -> Option<Late> {
@@ -51,9 +56,28 @@ impl LateBook {
         }
     }
 
+    /// Notes that a basket has expired, and what was in it.
+    pub(crate) fn expire_basket(&mut self, id: HoldId, share: Share, lines: Vec<Line>) {
+        if !self.entries.contains_key(&id) {
+            self.lines.insert(id, lines);
+            self.set(id, Late::Expired(share));
+        }
+    }
+
+    /// What was in an expired basket that nothing more is known of.
+    pub(crate) fn lines(&self, id: HoldId) -> &[Line] {
+        self.lines.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// What was in all of them.
+    pub(crate) fn all_lines(&self) -> impl Iterator<Item = Line> {
+        self.lines.values().flatten().copied()
+    }
+
     /// Notes what became of a hold; the first note of an expired hold makes room if it must.
     pub(crate) fn set(&mut self, id: HoldId, late: Late) {
         if self.entries.insert(id, late).is_some() {
+            self.lines.remove(&id);
             return;
         }
         self.order.push_back(id);
@@ -62,6 +86,7 @@ impl LateBook {
             && !matches!(self.entries.get(&oldest), Some(Late::Reacquired(_)))
         {
             self.entries.remove(&oldest);
+            self.lines.remove(&oldest);
         }
     }
 }

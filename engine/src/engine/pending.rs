@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    answers::{ConfirmError, Confirmation, Receipt},
+    answers::{ConfirmError, Confirmation},
     inner::Durability,
     sale::Sale,
 };
@@ -77,9 +77,7 @@ impl Pending {
                     Standing::Sold { sequence, .. } => sequence,
                     standing => unreachable!("durable, and settled before that: {standing:?}"),
                 };
-                let Share { buyer, quantity } = share;
-                let order = self.sale.token(id);
-                Confirmation::AlreadyConfirmed(Receipt { sequence, order, buyer, quantity })
+                Confirmation::AlreadyConfirmed(self.sale.receipt(id, share, sequence))
             }
         }
     }

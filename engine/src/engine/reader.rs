@@ -2,10 +2,17 @@
 
 use std::{collections::VecDeque, fmt, path::Path};
 
-use super::source::SoldRecord;
+use super::{
+    orders::{Order, global},
+    source::SoldRecord,
+    state::Extent,
+};
 use crate::{
-    core::token::{Fields, TokenKeys},
-    journal::{Change, ConfirmedRecord, OpenError, Record, Tail, read_secret},
+    core::{
+        allocator::HoldId,
+        token::{Fields, TokenKeys},
+    },
+    journal::{Change, OpenError, Record, Tail, read_secret},
 };
 
 /// Every order in a journal, in the order in which they were decided, with the name of its sale.
@@ -38,8 +45,7 @@ pub struct JournalReader {
 /// What a token needs of a sale.
 struct Outline {
     name: String,
-    /// The first slot of each extent among all sales, and how many it has.
-    extents: Vec<(u32, u32)>,
+    extents: Vec<Extent>,
 }
 
 impl JournalReader {
@@ -72,34 +78,32 @@ impl JournalReader {
                 self.keys = Some(TokenKeys::new(self.secret, self.incarnations.clone()));
             }
             Record::SaleCreated { base, slots, spec, .. } => {
-                self.sales.push(Outline { name: spec.name.clone(), extents: vec![(*base, *slots)] });
+                self.sales.push(Outline {
+                    name: spec.name.clone(),
+                    extents: vec![Extent { base: *base, first: 0, length: *slots }],
+                });
             }
             Record::SaleChanged { sale, change: Change::Extent { base, slots }, .. } => {
                 if let Some(outline) = self.sales.get_mut(*sale as usize) {
-                    outline.extents.push((*base, *slots));
+                    let first = outline.extents.last().map_or(0, |last| last.first + last.length);
+                    outline.extents.push(Extent { base: *base, first, length: *slots });
                 }
             }
-            Record::Confirmed(order) => {
-                if let Some(sold) = self.sold(order) {
-                    self.ready.push_back(sold);
-                }
+            record => {
+                let sold: Vec<_> = Order::all_in(record).filter_map(|order| self.sold(&order)).collect();
+                self.ready.extend(sold);
             }
-            _ => {}
         }
     }
 
-    fn sold(&self, order: &ConfirmedRecord) -> Option<(String, SoldRecord)> {
-        let ConfirmedRecord { sale, slot, generation, key_epoch, sequence, buyer, quantity, payment, at, .. } = *order;
-        let outline = self.sales.get(sale as usize)?;
-        let mut rest = slot;
-        let (base, _) = outline.extents.iter().find(|(_, length)| {
-            let here = rest < *length;
-            rest -= if here { 0 } else { *length };
-            here
-        })?;
-        let token = self.keys.as_ref()?.seal(Fields { key_epoch, generation, slot: base + rest });
-        let sold = SoldRecord::new(sequence, buyer, quantity, payment, at, token.to_string());
-        Some((outline.name.clone(), sold))
+    fn sold(&self, order: &Order) -> Option<(String, SoldRecord)> {
+        let Order { sale, sequence, buyer, quantity, payment, at, .. } = *order;
+        let id = order.id(|sale, HoldId { slot, generation, key_epoch }| {
+            let slot = self.sales.get(sale as usize).and_then(|outline| global(&outline.extents, slot)).ok_or(())?;
+            Ok::<_, ()>(self.keys.as_ref().ok_or(())?.seal(Fields { key_epoch, generation, slot }))
+        });
+        let sold = SoldRecord::new(sequence, buyer, quantity, payment, at, id.ok()?);
+        Some((self.sales.get(sale as usize)?.name.clone(), sold))
     }
 }
 

@@ -10,7 +10,12 @@
 //! A hold that was made in the last tick before a crash may not be there. Its slot then begins the same generation
 //! again, but under another key epoch: the lost hold's token is known as genuine and forgotten, and touches nothing.
 
-use std::{collections::HashMap, sync::Arc};
+mod baskets;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use super::{
     inner::Catalogue,
@@ -21,6 +26,7 @@ use crate::{
     core::{
         Buyer, End, Timestamp,
         allocator::{HoldId, Share},
+        baskets::BasketPart,
         permits::Mark,
         slots::State,
     },
@@ -42,6 +48,8 @@ struct Image {
 enum Stage {
     Free(Option<End>),
     Held(Timestamp),
+    /// Held in a basket.
+    Part(Timestamp),
     Sold(u64),
 }
 
@@ -70,6 +78,8 @@ struct Draft {
     registered: Vec<Buyer>,
     late: LateBook,
     slots: Vec<Image>,
+    /// In the sale of all baskets: what is in each, by its slot.
+    baskets: BTreeMap<u32, Vec<BasketPart>>,
 }
 
 /// What the records have told so far.
@@ -108,7 +118,7 @@ impl Recovery {
             Record::Held(held) => self.sale(held.sale)?.held(&held),
             Record::Ended { sale, slot, generation, end, at } => {
                 self.saw(at);
-                self.sale(sale)?.ended(slot, generation, end)
+                self.ended(sale, slot, generation, end)
             }
             Record::Expired { sale, hold, buyer, quantity, at } => {
                 self.saw(at);
@@ -125,6 +135,15 @@ impl Recovery {
                 let reason = if over_cap { Reason::OverCap } else { Reason::SoldOut };
                 self.sale(sale)?.late.set(hold, Late::Refused(reason));
                 Ok(())
+            }
+            Record::BasketHeld(held) => self.basket_held(held),
+            Record::BasketConfirmed(confirmed) => {
+                self.saw(confirmed.at);
+                self.basket_confirmed(confirmed)
+            }
+            Record::BasketExpired { sale, hold, buyer, lines, at } => {
+                self.saw(at);
+                self.basket_expired(sale, hold, buyer, lines)
             }
             later => Err(format!("{later:?} is not understood")),
         }
@@ -149,9 +168,11 @@ impl Recovery {
     pub(crate) fn finish(self, setting: &Setting) -> (Catalogue, Vec<Arc<SaleInner>>) {
         let latest = self.latest;
         let mut catalogue = Catalogue::default();
-        let mut active = Vec::new();
+        let (mut active, mut baskets) = (Vec::new(), BTreeSet::new());
         for (number, draft) in (0..).zip(self.sales) {
             let in_use = !draft.slots.is_empty();
+            let members = draft.baskets.values().flatten().map(|part| part.line).chain(draft.late.all_lines());
+            baskets.extend(members.map(|line| (number, line.sale)));
             let extents = draft.extents.clone();
             let sale = Arc::new(draft.build(number, latest, setting));
             catalogue.insert(&sale, &extents);
@@ -160,6 +181,9 @@ impl Recovery {
                 sale.list();
                 active.push(sale);
             }
+        }
+        for (desk, member) in baskets {
+            catalogue.sales[desk as usize].desk().know(&catalogue.sales[member as usize]);
         }
         (catalogue, active)
     }
@@ -186,6 +210,7 @@ impl Draft {
             sequence: 0,
             registered: Vec::new(),
             slots: Vec::new(),
+            baskets: BTreeMap::new(),
         }
     }
 
@@ -256,22 +281,28 @@ impl Draft {
 
     fn confirmed(&mut self, confirmed: &ConfirmedRecord) -> Result<(), String> {
         let ConfirmedRecord { slot, generation, key_epoch, sequence, quantity, buyer, replaces, .. } = *confirmed;
+        let image = Image { generation, key_epoch, quantity, buyer, stage: Stage::Free(None) };
+        self.sold(slot, image, sequence)?;
+        if let Some(replaced) = replaces {
+            self.late.set(replaced, Late::Reacquired(image.id(slot)));
+        }
+        Ok(())
+    }
+
+    /// The hold `sold` becomes order `sequence`.
+    fn sold(&mut self, slot: u32, sold: Image, sequence: u64) -> Result<(), String> {
         if sequence != self.sequence + 1 {
             return Err(format!("order {sequence} follows order {}", self.sequence));
         }
         self.sequence = sequence;
         let image = self.slot(slot)?;
-        if generation < image.generation {
+        if sold.generation < image.generation {
             return Err(format!("order {sequence} sells a hold that has ended"));
         }
         if let Stage::Sold(other) = image.stage {
             return Err(format!("order {sequence} sells slot {slot}, which order {other} has"));
         }
-        *image = Image { generation, key_epoch, quantity, buyer, stage: Stage::Sold(sequence) };
-        let id = image.id(slot);
-        if let Some(replaced) = replaces {
-            self.late.set(replaced, Late::Reacquired(id));
-        }
+        *image = Image { stage: Stage::Sold(sequence), ..sold };
         Ok(())
     }
 
@@ -310,9 +341,13 @@ impl Draft {
                     continue;
                 }
                 Stage::Held(deadline) => State::Held { due: sale.offset(deadline) },
+                Stage::Part(deadline) => State::Part { due: sale.offset(deadline) },
                 Stage::Sold(sequence) => State::Sold { sequence },
             };
             sale.allocator.restore(image.id(slot), image.share(), state);
+        }
+        for (slot, parts) in &self.baskets {
+            sale.desk().table.fill(sale.allocator.slots(), *slot, parts);
         }
         sale.restore_sequence(self.sequence);
         sale.registered.add(&self.registered);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     core::{
-        Buyer, End, MAX_STOCK, SaleName, Timestamp, Token, TokenError,
+        Buyer, End, SaleName, Timestamp, Token, TokenError,
         allocator::{HoldId, Made, Refusal, Standing},
         permits::Mark,
         token::Fields,
@@ -227,18 +227,7 @@ impl Sale {
     /// # Errors
     /// [`ChangeError`] if the stock would be too large, the sale is closed, or the journal doesn't take it.
     pub fn add_stock(&self, units: u32) -> Result<(), ChangeError> {
-        let mut changes = self.inner.admin.lock();
-        if self.inner.allocator.gate().is_closed() {
-            return Err(ChangeError::Closed);
-        }
-        let total = self.inner.allocator.total() + u64::from(units);
-        if total > u64::from(MAX_STOCK) {
-            return Err(ChangeError::Stock { add: units, total, most: MAX_STOCK });
-        }
-        self.engine.grow(&self.inner, &mut changes, self.inner.allocator.chunks_for(total))?;
-        self.engine.write_change(&self.inner, Change::Added { units })?;
-        changes.added += u64::from(units);
-        if self.inner.allocator.add(units, home()) {
+        if self.engine.add_stock(&self.inner, units)? {
             self.publish(EventKind::Restocked);
         }
         Ok(())
@@ -340,9 +329,19 @@ impl Sale {
         hold
     }
 
+    /// Whether `buyer` may take `quantity` units now, as far as that can be said before anything is taken.
+    pub(super) fn may_take(&self, buyer: Buyer, quantity: u32, now: Timestamp) -> Result<(), Rejection> {
+        let largest = self.inner.allocator.rules().largest;
+        if quantity == 0 || quantity > largest {
+            return Err(Rejection::BadQuantity { asked: quantity, largest });
+        }
+        self.admit_sale(now)?;
+        if self.inner.may_buy(buyer) { Ok(()) } else { Err(Rejection::NotEligible) }
+    }
+
     /// What the shop is told.
     #[inline]
-    fn rejection(&self, refusal: Refusal, now: Timestamp) -> Rejection {
+    pub(super) fn rejection(&self, refusal: Refusal, now: Timestamp) -> Rejection {
         match refusal {
             Refusal::Scheduled => Rejection::NotOpen { opens_at: self.inner.spec.opens_at.unwrap_or(now) },
             Refusal::Closed => Rejection::Closed,
@@ -391,6 +390,7 @@ impl Sale {
         match self.inner.local(slot) {
             Some(slot) => Ok(HoldId { slot, generation, key_epoch }),
             None => Err(match self.engine.sale_with_slot(slot) {
+                Some(sale) if sale.is_desk() => TokenError::Basket,
                 Some(sale) => TokenError::OtherSale { sale: SaleName::new(&sale.name) },
                 // Genuine, but of no sale that the journal knows: it was restored to an earlier state.
                 None => TokenError::OtherEngine,
@@ -407,7 +407,7 @@ impl Sale {
     }
 }
 
-fn ended(standing: Standing) -> Ended {
+pub(super) fn ended(standing: Standing) -> Ended {
     match standing {
         Standing::Sold { .. } => Ended::Confirmed,
         Standing::Held { .. } | Standing::Confirming(_) => Ended::BeingConfirmed,

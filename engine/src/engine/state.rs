@@ -22,7 +22,13 @@ use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
-use super::{audience::Registered, audit::Audit, late::LateBook};
+use super::{
+    audience::Registered,
+    audit::Audit,
+    baskets::{self, Desk},
+    late::LateBook,
+    orders,
+};
 use crate::{
     core::{
         Timestamp,
@@ -80,6 +86,8 @@ pub(crate) struct SaleInner {
     pub(crate) registered: Registered,
     pub(crate) late: Mutex<LateBook>,
     pub(crate) admin: Mutex<Changes>,
+    /// Only the sale of all baskets has one.
+    pub(crate) desk: Option<Box<Desk>>,
     extents: ArcSwap<Vec<Extent>>,
     /// The number that the next order gets in the journal.
     sequence: AtomicU64,
@@ -121,6 +129,7 @@ impl SaleInner {
             number,
             name: spec.name.as_str().into(),
             late: Mutex::new(LateBook::new(spec.stock)),
+            desk: (spec.name == baskets::NAME).then(|| Box::new(Desk::new())),
             spec,
             base,
             allocator,
@@ -235,9 +244,7 @@ impl SaleInner {
 
     /// The slot's number among all sales.
     pub(crate) fn global(&self, slot: u32) -> u32 {
-        let extents = self.extents.load();
-        let extent = extents.iter().find(|extent| slot - extent.first < extent.length && slot >= extent.first);
-        extent.map(|extent| extent.base + (slot - extent.first)).expect("a slot is named before it is used")
+        orders::global(&self.extents.load(), slot).expect("a slot is named before it is used")
     }
 
     /// The slot of this sale with that number, if it is one.

@@ -1,6 +1,7 @@
 //! Black-box proofs of the engine on a manual clock, in memory and on a journal.
 
 mod answers;
+mod baskets;
 mod crashes;
 mod journaled;
 mod live;

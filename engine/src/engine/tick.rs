@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    baskets::{self, end_all},
     events::EventKind,
     inner::{EngineInner, home},
     late::Late,
@@ -13,6 +14,7 @@ use crate::{
     core::{
         End, Timestamp,
         allocator::{HoldId, Share},
+        baskets::Line,
         slots::{Snapshot, State},
     },
     journal::{Batch, HeldRecord, Record},
@@ -20,6 +22,13 @@ use crate::{
 
 /// Slots written in one append: others may append in between.
 const TOGETHER: u32 = 8_192;
+
+/// A hold that has expired; of a basket, with what was in it.
+pub(super) struct Expired {
+    pub(super) id: HoldId,
+    pub(super) share: Share,
+    pub(super) lines: Vec<Line>,
+}
 
 /// What a tick did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,6 +52,7 @@ impl EngineInner {
         for sale in active.iter() {
             ticked.expired += self.expire(sale, now);
             self.write_changes(sale, now);
+            baskets::keep_room(self, sale);
             if let Some(chunks) = sale.allocator.wants_chunks() {
                 // If it fails the sale has fewer spare slots than it would like; the next tick tries again.
                 let _grown = self.grow(sale, &mut sale.admin.lock(), chunks);
@@ -87,20 +97,27 @@ impl EngineInner {
         if sale.allocator.next_due().saturating_add(sale.allocator.rules().grace) > offset {
             return 0;
         }
-        let mut expired: Vec<(HoldId, Share)> = Vec::new();
+        let mut expired: Vec<Expired> = Vec::new();
         let restocked = {
             // A late payment that finds its hold expired must find it in the book, too: it waits for this lock.
             let mut book = sale.late.lock();
-            sale.allocator.expire(offset, home(), |id, share| {
-                book.set(id, Late::Expired(share));
-                expired.push((id, share));
+            let look = |slot| sale.basket_parts(slot);
+            sale.allocator.expire(offset, home(), look, |id, share, parts| {
+                let lines = parts.iter().map(|part| part.line).collect();
+                if let Some(desk) = &sale.desk {
+                    end_all(self, desk, &parts, End::Expired);
+                    book.expire_basket(id, share, Vec::clone(&lines));
+                } else {
+                    book.set(id, Late::Expired(share));
+                }
+                expired.push(Expired { id, share, lines });
             })
         };
         for part in expired.chunks(TOGETHER as usize) {
             self.write_expired(sale, part, now);
         }
-        if !self.hub.is_silent() {
-            for (_, share) in &expired {
+        if !self.hub.is_silent() && !sale.is_desk() {
+            for Expired { share, .. } in &expired {
                 self.publish(sale, EventKind::Expired { buyer: share.buyer, quantity: share.quantity });
             }
             if restocked {
@@ -112,12 +129,17 @@ impl EngineInner {
 
     /// Expired holds are written one by one, although the slots tell their ends too: a slot may be held again by the
     /// next look, and then nothing else says whose the expired hold was.
-    pub(super) fn write_expired(&self, sale: &SaleInner, expired: &[(HoldId, Share)], at: Timestamp) {
+    pub(super) fn write_expired(&self, sale: &SaleInner, expired: &[Expired], at: Timestamp) {
         let Some(journal) = &self.journal else { return };
         // If the journal has stopped nobody can be confirmed any more, and who tries is told so.
         let _stopped = journal.append(|batch| {
-            for &(hold, Share { buyer, quantity }) in expired {
-                batch.push(&Record::Expired { sale: sale.number, hold, buyer, quantity, at });
+            for Expired { id: hold, share: Share { buyer, quantity }, lines } in expired {
+                let (number, hold, buyer) = (sale.number, *hold, *buyer);
+                batch.push(&if sale.is_desk() {
+                    Record::BasketExpired { sale: number, hold, buyer, lines: lines.clone(), at }
+                } else {
+                    Record::Expired { sale: number, hold, buyer, quantity: *quantity, at }
+                });
             }
         });
     }
@@ -138,7 +160,10 @@ impl EngineInner {
                 // A hold that was just seen may have the unit of one that has ended meanwhile: the end stands first.
                 write_ends(sale, at, batch);
                 for record in &records {
-                    batch.push(record);
+                    match record {
+                        Record::Held(held) if sale.is_desk() => baskets::write_held(sale, held, at, batch),
+                        record => batch.push(record),
+                    }
                 }
                 next
             });
@@ -182,6 +207,7 @@ fn change_record(
         })),
         State::Free(Some(end)) => Some(Record::Ended { sale: number, slot, generation: generation - 1, end, at }),
         State::Retired => Some(Record::Ended { sale: number, slot, generation, end: End::Cancelled, at }),
-        State::Free(None) | State::Confirming | State::Sold { .. } => None,
+        // A part is written with its basket.
+        State::Free(None) | State::Part { .. } | State::Confirming | State::Sold { .. } => None,
     }
 }

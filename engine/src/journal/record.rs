@@ -16,7 +16,11 @@ mod spec;
 pub(crate) mod tests;
 
 use crate::{
-    core::{Buyer, End, Timestamp, allocator::HoldId},
+    core::{
+        Buyer, End, Timestamp,
+        allocator::HoldId,
+        baskets::{BasketPart, Line},
+    },
     payment::{PaymentId, PaymentIdError},
     spec::SaleSpec,
 };
@@ -99,21 +103,6 @@ pub(crate) enum Notice {
     Reminder,
     /// The way to the sale, for this buyer only.
     Link,
-}
-
-/// So many units of a sale, in a basket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Line {
-    pub(crate) sale: u32,
-    pub(crate) quantity: u32,
-}
-
-/// A basket's units in one sale, and the slot where they stand there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BasketPart {
-    pub(crate) line: Line,
-    pub(crate) slot: u32,
-    pub(crate) generation: u32,
 }
 
 /// A basket that is held.

@@ -25,7 +25,7 @@ impl Allocator {
         let meta = Meta { cell: attempt.cell(), quantity: share.quantity, key_epoch: id.key_epoch };
         self.slots.restore(id.slot, state, id.generation, meta);
         match state {
-            State::Held { due } => self.deadlines.note(&self.slots, id.slot, due),
+            State::Held { due } | State::Part { due } => self.deadlines.note(&self.slots, id.slot, due),
             State::Sold { .. } => {
                 self.cap.settle(attempt.cell(), share.quantity);
                 // Relaxed: nobody else is there yet.

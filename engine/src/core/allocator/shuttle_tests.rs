@@ -90,7 +90,7 @@ fn act(allocator: &Allocator, notes: &Mutex<Notes>, reserve: Reserve, home: usiz
             }
         }
         (9, _) => {
-            allocator.expire(now, home, |id, _| ended(notes, id));
+            allocator.expire(now, home, |_| (), |id, _, ()| ended(notes, id));
         }
         (10, Some(id)) => {
             if let Standing::Held { due, snapshot, .. } = allocator.standing(id) {
@@ -197,7 +197,7 @@ fn a_sale(rules: Rules, stock: u32, reserve: Reserve) {
     assert_eq!(u64::from(shares.values().sum::<u32>()), count.held + count.sold, "a hold that was not answered");
 
     let mut expired = 0;
-    allocator.expire(1_000, 0, |_, share| expired += u64::from(share.quantity));
+    allocator.expire(1_000, 0, |_| (), |_, share, ()| expired += u64::from(share.quantity));
     assert_eq!(expired, count.held, "a hold that no sweep finds");
     let mut changes = 0;
     allocator.drain_changes(0, u32::MAX, |_, _, _, _| changes += 1);

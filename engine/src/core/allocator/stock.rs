@@ -66,7 +66,9 @@ impl Allocator {
         for (first, chunk) in self.slots.present() {
             for slot in (first..).take(chunk.len()) {
                 match self.slots.load(slot).state() {
-                    State::Held { .. } | State::Confirming => count.held += u64::from(self.slots.meta(slot).quantity),
+                    State::Held { .. } | State::Part { .. } | State::Confirming => {
+                        count.held += u64::from(self.slots.meta(slot).quantity);
+                    }
                     State::Sold { .. } => count.sold += u64::from(self.slots.meta(slot).quantity),
                     State::Free(_) | State::Retired => {}
                 }
@@ -84,6 +86,11 @@ impl Allocator {
                 }
             }
         }
+    }
+
+    /// Free units, as the permits have them.
+    pub(crate) fn free(&self) -> u64 {
+        self.permits.free()
     }
 
     /// Stock + added - withdrawn.

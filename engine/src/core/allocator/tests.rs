@@ -54,7 +54,7 @@ fn confirm(allocator: &Allocator, id: HoldId, sequence: u64, home: usize) -> boo
 
 fn expire(allocator: &Allocator, now: u64) -> Vec<(HoldId, Share)> {
     let mut expired = Vec::new();
-    allocator.expire(now, 0, |id, share| expired.push((id, share)));
+    allocator.expire(now, 0, |_| (), |id, share, ()| expired.push((id, share)));
     expired
 }
 
@@ -258,7 +258,7 @@ fn play(rules: Rules, stock: u32, stripes: usize, steps: &[(Step, usize)]) -> Re
             Step::Pass { time } => now += time,
             Step::Expire => {
                 let mut expired: Vec<(u32, Buyer)> = Vec::new();
-                allocator.expire(now, *home, |id, share| expired.push((id.slot, share.buyer)));
+                allocator.expire(now, *home, |_| (), |id, share, ()| expired.push((id.slot, share.buyer)));
                 let mut right = Vec::new();
                 while let Some(at) = oracle.holds.iter().position(|hold| hold.due + rules.grace <= now) {
                     let hold = oracle.end(at, End::Expired);
@@ -533,9 +533,14 @@ fn of_four_threads_that_end_the_same_holds_each_hold_has_one_that_wins() {
                     wins.fetch_add(u32::from(won), Relaxed);
                 }
                 if home > 1 {
-                    allocator.expire(110, home, |_, _| {
-                        wins.fetch_add(1, Relaxed);
-                    });
+                    allocator.expire(
+                        110,
+                        home,
+                        |_| (),
+                        |_, _, ()| {
+                            wins.fetch_add(1, Relaxed);
+                        },
+                    );
                 }
             });
         }
@@ -591,7 +596,8 @@ fn a_sweep_that_stops_half_way_or_panics_hides_no_hold_from_the_others() {
     for number in 0..10 {
         reserve(&allocator, number, 200).unwrap();
     }
-    let sweep = std::panic::AssertUnwindSafe(|| allocator.expire(310, 0, |_, _| panic!("in what a sweep calls")));
+    let sweep =
+        std::panic::AssertUnwindSafe(|| allocator.expire(310, 0, |_| (), |_, _, ()| panic!("in what a sweep calls")));
     assert!(std::panic::catch_unwind(sweep).is_err());
     assert_eq!(expire(&allocator, 310).len(), 9, "all but the one that was shown");
     assert_adds_up(&allocator);

@@ -8,14 +8,14 @@ use crate::{
     journal::{Change, Fault, SimDisk},
 };
 
-fn folder() -> (tempfile::TempDir, PathBuf) {
+pub(super) fn folder() -> (tempfile::TempDir, PathBuf) {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("sales.journal");
     (parent, dir)
 }
 
 /// The folder as a killed process would leave it: what was written, without a goodbye.
-fn copy(dir: &Path) -> (tempfile::TempDir, PathBuf) {
+pub(super) fn copy(dir: &Path) -> (tempfile::TempDir, PathBuf) {
     let (parent, to) = folder();
     std::fs::create_dir(&to).unwrap();
     for entry in std::fs::read_dir(dir).unwrap() {
@@ -166,13 +166,18 @@ fn an_order_in_the_place_of_an_expired_hold_keeps_its_answer_when_the_expiry_is_
     let mut expired = Vec::new();
     let now = START.plus(seconds(62));
     world.clock.advance_to(now);
-    sale.inner.allocator.expire(sale.inner.offset(now), 0, |id, share| {
-        sale.inner.late.lock().set(id, late::Late::Expired(share));
-        expired.push((id, share));
-    });
+    sale.inner.allocator.expire(
+        sale.inner.offset(now),
+        0,
+        |_| (),
+        |id, share, ()| {
+            sale.inner.late.lock().set(id, late::Late::Expired(share));
+            expired.push(tick::Expired { id, share, lines: Vec::new() });
+        },
+    );
     let Confirmation::PaidLate(receipt) = pay(&sale, &late) else { panic!("a unit is free") };
     world.engine.inner.write_expired(&sale.inner, &expired, now);
-    assert_eq!(expired[0].0, id);
+    assert_eq!(expired[0].id, id);
     world.engine.sync().unwrap();
     let (_copied, dir) = copy(&dir);
     let world = World::open_at(&dir, now);

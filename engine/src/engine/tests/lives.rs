@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{ConfirmError, ExtendError, JournalReader, Receipt};
+use crate::{BasketRules, Baskets, ConfirmError, ExtendError, JournalReader, Receipt};
 
 const BUYERS: u64 = 8;
 const HOLD: Duration = seconds(30);
@@ -26,6 +26,7 @@ const GRACE: Duration = seconds(2);
 enum Step {
     Reserve { sale: usize, buyer: u64, quantity: u32 },
     ReserveMany { buyers: Vec<u64> },
+    Basket { buyer: u64, quantities: [u32; 2] },
     Confirm { which: usize, waits: bool },
     Cancel { which: usize },
     Extend { which: usize },
@@ -45,6 +46,8 @@ fn steps() -> impl Strategy<Value = Step> {
         12 => (sale.clone(), 0..BUYERS, 1_u32..4)
             .prop_map(|(sale, buyer, quantity)| Step::Reserve { sale, buyer, quantity }),
         2 => proptest::collection::vec(0..BUYERS, 1..6).prop_map(|buyers| Step::ReserveMany { buyers }),
+        5 => (0..BUYERS, [1_u32..3, 1_u32..4])
+            .prop_map(|(buyer, quantities)| Step::Basket { buyer, quantities }),
         8 => (any::<usize>(), any::<bool>()).prop_map(|(which, waits)| Step::Confirm { which, waits }),
         6 => any::<usize>().prop_map(|which| Step::Cancel { which }),
         2 => any::<usize>().prop_map(|which| Step::Extend { which }),
@@ -83,20 +86,35 @@ struct Life {
 }
 
 const NAMES: [&str; 2] = ["single", "several"];
+/// Where a sale's number stands, for a hold that is a basket.
+const BASKET: usize = NAMES.len();
 
 impl Life {
     fn begin() -> Self {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("j");
         let world = World::open(&dir);
-        world.sale(SaleSpec::new(NAMES[0], 3).cap(2).hold_for(HOLD).grace(GRACE));
+        world.sale(SaleSpec::new(NAMES[0], 3).cap(2).largest(2).hold_for(HOLD).grace(GRACE));
         world.sale(SaleSpec::new(NAMES[1], 5).cap(4).largest(3).hold_for(HOLD).grace(GRACE));
+        world.engine.baskets(BasketRules::new().hold_for(HOLD).grace(GRACE)).unwrap();
         let (holds, answers, unwaited) = (Vec::new(), HashMap::new(), Vec::new());
         Self { world, dir, folders: vec![parent], holds, answers, unwaited }
     }
 
     fn sale(&self, sale: usize) -> Sale {
         self.world.engine.sale(NAMES[sale]).unwrap()
+    }
+
+    fn baskets(&self) -> Baskets {
+        self.world.engine.baskets(BasketRules::new()).unwrap()
+    }
+
+    fn report(&self, sale: usize, token: &Token, payment: u64) -> Result<Pending, ConfirmError> {
+        if sale == BASKET { self.baskets().confirm(token, payment) } else { self.sale(sale).confirm(token, payment) }
+    }
+
+    fn extend(&self, sale: usize, token: &Token, by: Duration) -> Result<Timestamp, ExtendError> {
+        if sale == BASKET { self.baskets().extend(token, by) } else { self.sale(sale).extend(token, by) }
     }
 
     fn know(&mut self, sale: usize, token: Token, deadline: Timestamp) {
@@ -120,15 +138,22 @@ impl Life {
                     self.know(0, hold.token(), hold.deadline());
                 }
             }
+            Step::Basket { buyer, quantities: [single, several] } => {
+                let (first, second, baskets) = (self.sale(0), self.sale(1), self.baskets());
+                if let Ok(basket) = baskets.reserve(*buyer, &[(&second, *several), (&first, *single)]) {
+                    self.know(BASKET, basket.token(), basket.deadline());
+                }
+            }
             Step::Confirm { which, waits } => self.confirm(*which, *waits),
             Step::Cancel { which } => {
                 if let Some((sale, token)) = self.pick(*which) {
-                    let _ended_before = self.sale(sale).cancel(&token);
+                    let _ended_before =
+                        if sale == BASKET { self.baskets().cancel(&token) } else { self.sale(sale).cancel(&token) };
                 }
             }
             Step::Extend { which } => {
                 if let Some((sale, token)) = self.pick(*which) {
-                    let _over = self.sale(sale).extend(&token, seconds(5));
+                    let _over = self.extend(sale, &token, seconds(5));
                 }
             }
             // The first sale stays scarce, the second one grows beyond its first slots.
@@ -171,7 +196,7 @@ impl Life {
 
     fn confirm(&mut self, which: usize, waits: bool) {
         let Some((number, token)) = self.pick(which) else { return };
-        let pending = match self.sale(number).confirm(&token, PaymentId::from(which as u64)) {
+        let pending = match self.report(number, &token, which as u64) {
             Ok(pending) => pending,
             Err(error) => return assert_eq!(error, ConfirmError::AttemptUnderWay),
         };
@@ -202,13 +227,13 @@ impl Life {
         self.check();
         let now = self.world.engine.now();
         for hold in &self.holds {
-            let sale = self.world.engine.sale(NAMES[hold.sale]).unwrap();
             if hold.kept && now <= hold.deadline {
-                assert_eq!(sale.extend(&hold.token, Duration::ZERO), Ok(hold.deadline), "a durable hold");
+                let there = self.extend(hold.sale, &hold.token, Duration::ZERO);
+                assert_eq!(there, Ok(hold.deadline), "a durable hold");
             }
             if hold.fresh && now <= hold.deadline {
                 // Lost, or written together with another's end; never somebody else's.
-                match sale.extend(&hold.token, Duration::ZERO) {
+                match self.extend(hold.sale, &hold.token, Duration::ZERO) {
                     Ok(deadline) => assert_eq!(deadline, hold.deadline),
                     Err(refusal) => assert!(matches!(refusal, ExtendError::Ended(_)), "{refusal}"),
                 }
@@ -217,11 +242,12 @@ impl Life {
         self.holds.iter_mut().for_each(|hold| hold.fresh = false);
         let answers: Vec<_> = self.answers.iter().map(|(token, (sale, answer))| (*token, *sale, *answer)).collect();
         for (token, sale, before) in answers {
-            assert_same(before, pay(&self.sale(sale), &token));
+            let now = self.report(sale, &token, 1).unwrap().wait().unwrap();
+            assert_same(before, now);
         }
         // What nobody waited for is there, or can still be paid, or is gone: a second report finds out.
         for (sale, token) in std::mem::take(&mut self.unwaited) {
-            if let Ok(pending) = self.sale(sale).confirm(&token, 7) {
+            if let Ok(pending) = self.report(sale, &token, 7) {
                 let answer = pending.wait().unwrap();
                 if let Some((_, before)) = self.answers.insert(token, (sale, answer)) {
                     assert_same(before, answer);
