@@ -10,6 +10,7 @@
 //! tick      what time does                  driver    a thread that ticks
 //! recovery  from records back to sales      late      expired holds that may still be paid
 //! feed      orders, for a sink              reader    orders, from a folder
+//! waitlist  who is next when units come back
 //! ```
 
 mod answers;
@@ -33,6 +34,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod tick;
+mod waitlist;
 
 use std::{
     fmt,
@@ -71,6 +73,7 @@ pub use sale::{Hold, Sale};
 pub use source::{Identity, SaleHead, SoldRecord, Source};
 pub use state::SaleState;
 pub use tick::Ticked;
+pub use waitlist::{AcceptError, JoinError, Left, Place, Waiting};
 
 use feed::Feed;
 use inner::EngineInner;

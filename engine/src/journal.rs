@@ -33,7 +33,9 @@ mod tests;
 
 pub(crate) use commit::{Batch, Journal, JournalOptions, Settle};
 pub(crate) use disk::{Disk, FsDisk};
-pub(crate) use record::{BasketConfirmedRecord, BasketHeldRecord, Change, ConfirmedRecord, HeldRecord, Record};
+pub(crate) use record::{
+    BasketConfirmedRecord, BasketHeldRecord, Change, ConfirmedRecord, HeldRecord, Record, Unqueued,
+};
 pub(crate) use secret::read_secret;
 #[cfg(test)]
 pub(crate) use sim_disk::{Fault, Flaw, SimDisk};

@@ -12,10 +12,10 @@ mod spec;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use core::{Buyer, End, MAX_CAP, MAX_STOCK, SaleName, Timestamp, Token, TokenError};
 pub use engine::{
-    Audit, Basket, BasketLine, BasketRejection, BasketRules, Baskets, CancelError, Cancelled, ChangeError,
+    AcceptError, Audit, Basket, BasketLine, BasketRejection, BasketRules, Baskets, CancelError, Cancelled, ChangeError,
     ConfirmError, Confirmation, CreateError, Digest, Driver, Durability, Ended, Engine, Event, EventKind, Events,
-    ExtendError, Hold, Identity, JournalReader, NoSuchSale, Options, Pending, Receipt, Rejection, Sale, SaleHead,
-    SaleState, SoldRecord, Source, Ticked,
+    ExtendError, Hold, Identity, JoinError, JournalReader, Left, NoSuchSale, Options, Pending, Place, Receipt,
+    Rejection, Sale, SaleHead, SaleState, SoldRecord, Source, Ticked, Waiting,
 };
 pub use journal::{JournalError, JournalStats, OpenError};
 pub use payment::{PaymentId, PaymentIdError};

@@ -1,8 +1,10 @@
 //! What is put on sale: one SKU, in a window, under rules.
 
-use std::{sync::Arc, time::Duration};
+use std::{hash::Hasher, sync::Arc, time::Duration};
 
-use crate::core::{MAX_CAP, MAX_STOCK, Timestamp};
+use siphasher::sip::SipHasher24;
+
+use crate::core::{Buyer, MAX_CAP, MAX_STOCK, Timestamp};
 
 /// The longest hold, grace included: 366 days.
 pub(crate) const LONGEST_HOLD: Duration = Duration::from_hours(366 * 24);
@@ -78,6 +80,24 @@ pub enum WaitOrder {
         /// The seed, to be published.
         seed: u64,
     },
+}
+
+impl WaitOrder {
+    /// What `buyer` draws in a lottery with this seed: the lowest is first, and of two that are equal, who joined
+    /// first.
+    ///
+    /// It is SipHash-2-4 with 64 bits under a key of two words, the seed and zero, over the upper and the lower 64
+    /// bits of the buyer's number, each as 8 bytes, little endian; the key's words are little endian, too. Anyone can
+    /// compute it who knows seed and buyer: publish the seed when the list is closed, or let buyers be known by
+    /// [`Engine::buyer`](crate::Engine::buyer), whose numbers nobody can choose.
+    #[must_use]
+    pub fn draw(seed: u64, buyer: Buyer) -> u64 {
+        let mut hasher = SipHasher24::new_with_keys(seed, 0);
+        let (high, low) = buyer.words();
+        hasher.write(&high.to_le_bytes());
+        hasher.write(&low.to_le_bytes());
+        hasher.finish()
+    }
 }
 
 /// The rules of one sale.
@@ -160,6 +180,14 @@ pub enum SpecError {
         opens_at: Timestamp,
         /// When it would close.
         closes_at: Timestamp,
+    },
+    /// Nobody could wait, or an offer would last no time, or too long together with the grace.
+    #[error("a waitlist with room for {room}, and {accept_within:?} to accept: use at least 1, and 1 ms to 366 days")]
+    Waitlist {
+        /// The room as given.
+        room: u32,
+        /// The time to accept as given.
+        accept_within: Duration,
     },
 }
 
@@ -303,6 +331,11 @@ impl SaleSpec {
             && closes_at <= opens_at
         {
             return Err(SpecError::Window { opens_at, closes_at });
+        }
+        if let Some(Waitlist { room, accept_within, .. }) = self.waitlist
+            && (room == 0 || accept_within < millisecond || accept_within.saturating_add(self.grace) > LONGEST_HOLD)
+        {
+            return Err(SpecError::Waitlist { room, accept_within });
         }
         Ok(())
     }

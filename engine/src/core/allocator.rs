@@ -29,6 +29,7 @@ mod changes;
 #[cfg(all(test, sellout_loom))]
 mod loom_tests;
 mod parts;
+mod queue;
 mod restore;
 #[cfg(all(test, sellout_shuttle))]
 mod shuttle_tests;
@@ -273,8 +274,22 @@ impl Allocator {
     /// Makes the hold of an attempt that has its permits.
     #[inline]
     fn make(&self, attempt: Attempt, quantity: u32, now: u64, home: usize, key_epoch: u16) -> Result<Made, Refusal> {
-        let due = self.due(now);
+        self.make_due(attempt, quantity, self.due(now), home, key_epoch, |_| {})
+    }
+
+    /// As `make`, with a deadline of its own; `fill` writes down what else belongs to the slot before anybody sees it.
+    #[inline]
+    fn make_due(
+        &self,
+        attempt: Attempt,
+        quantity: u32,
+        due: u64,
+        home: usize,
+        key_epoch: u16,
+        fill: impl FnOnce(u32),
+    ) -> Result<Made, Refusal> {
         let (slot, meta) = self.enter(attempt, quantity, home, key_epoch)?;
+        fill(slot);
         let generation = self.slots.hold(slot, due, meta);
         self.deadlines.note(&self.slots, slot, due);
         self.note_change(slot);
@@ -297,7 +312,7 @@ impl Allocator {
 
     /// The deadline of a hold made at `now`, as its slot's word carries it: no bound may lie behind it.
     #[inline]
-    fn due(&self, now: u64) -> u64 {
+    pub(crate) fn due(&self, now: u64) -> u64 {
         now.saturating_add(self.rules.hold).min(VALUE_MAX)
     }
 

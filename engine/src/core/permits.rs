@@ -5,7 +5,7 @@
 //! refusal is decided with one load:
 //!
 //! ```text
-//! gate   | returns: 48 bits | scheduled | paused | closed | none free | sold out |
+//! gate   | returns: 48 bits | queued | scheduled | paused | closed | none free | sold out |
 //! stripe | free units |   stripe | free units |   ...   (one stripe when a hold may have several units)
 //! ```
 //!
@@ -17,6 +17,7 @@
 //!   `sold out` in one step, and only then is answered.
 //! - Units are taken by compare-and-swap from a count that suffices; no count ever dips below what is free.
 //! - A sale of several units a hold has one stripe: "fewer than asked" is then one load as well.
+//! - While the gate says that somebody is queued, what comes back goes where no taker looks: see `queue`.
 //!
 //! The order and the proof are in the book, chapter *Architecture*; the models are in `permits/loom_tests.rs`.
 
@@ -28,12 +29,16 @@ use super::sync::{AtomicU64, Ordering};
 
 #[cfg(all(test, sellout_loom))]
 mod loom_tests;
+mod queue;
+
+pub(crate) use queue::Unqueueable;
 
 const SOLD_OUT: u64 = 1 << 0;
 const NONE_FREE: u64 = 1 << 1;
 const CLOSED: u64 = 1 << 2;
 const PAUSED: u64 = 1 << 3;
 const SCHEDULED: u64 = 1 << 4;
+const QUEUED: u64 = 1 << 8;
 const ONE_RETURN: u64 = 1 << 16;
 
 /// What the gate says: the marks, and how many returns there were.
@@ -44,7 +49,7 @@ impl Gate {
     /// Nothing stands in the way of taking a unit.
     #[inline]
     pub(crate) const fn is_open(self) -> bool {
-        self.0 & (SOLD_OUT | NONE_FREE | CLOSED | PAUSED | SCHEDULED) == 0
+        self.0 & (SOLD_OUT | NONE_FREE | CLOSED | PAUSED | SCHEDULED | QUEUED) == 0
     }
 
     /// Nothing but "sold out" stands in the way: that is the answer, whoever asks and when.
@@ -72,12 +77,18 @@ impl Gate {
     pub(crate) const fn sold_out(self) -> bool {
         self.0 & SOLD_OUT != 0
     }
+
+    /// Somebody is queued: what comes back is not for newcomers.
+    pub(crate) const fn queued(self) -> bool {
+        self.0 & QUEUED != 0
+    }
 }
 
 impl fmt::Debug for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gate")
             .field("returns", &(self.0 / ONE_RETURN))
+            .field("queued", &self.queued())
             .field("scheduled", &self.is_scheduled())
             .field("paused", &self.is_paused())
             .field("closed", &self.is_closed())
@@ -124,6 +135,8 @@ pub(crate) enum Denied {
 pub(crate) struct Permits {
     gate: CachePadded<AtomicU64>,
     stripes: Box<[CachePadded<AtomicU64>]>,
+    /// Units that came back for the queue, and whether it is open: see `queue`. Written only while somebody is queued.
+    queue: AtomicU64,
 }
 
 impl Permits {
@@ -134,6 +147,7 @@ impl Permits {
         Self {
             gate: CachePadded::new(AtomicU64::new(if scheduled { SCHEDULED } else { 0 })),
             stripes: (0..stripes).map(|stripe| CachePadded::new(AtomicU64::new(share(stripe)))).collect(),
+            queue: AtomicU64::new(0),
         }
     }
 
@@ -147,12 +161,12 @@ impl Permits {
     /// Takes `units`, all or none, past an open gate.
     #[inline]
     pub(crate) fn take(&self, home: usize, units: u64) -> Result<(), Denied> {
-        self.take_past(home, units, SOLD_OUT | NONE_FREE | CLOSED | PAUSED | SCHEDULED)
+        self.take_past(home, units, SOLD_OUT | NONE_FREE | CLOSED | PAUSED | SCHEDULED | QUEUED)
     }
 
     /// Takes `units`, all or none, whatever an operator's mark says: for a payment that came late.
     pub(crate) fn take_late(&self, home: usize, units: u64) -> Result<(), Denied> {
-        self.take_past(home, units, SOLD_OUT | NONE_FREE)
+        self.take_past(home, units, SOLD_OUT | NONE_FREE | QUEUED)
     }
 
     #[inline]
@@ -186,7 +200,7 @@ impl Permits {
         self.drain(home, units)
     }
 
-    /// Takes up to `units` off sale, whatever the gate says. Says how many.
+    /// Takes up to `units` from the stripes, whatever the gate says. Says how many.
     pub(crate) fn drain(&self, home: usize, units: u64) -> u64 {
         let (mut taken, home) = (0, home % self.stripes.len());
         for step in 0..self.stripes.len() {
@@ -243,10 +257,13 @@ impl Permits {
         self.gate.compare_exchange(gate.0, gate.0 | SOLD_OUT, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Puts `units` back on sale. The slots they need must be findable before.
+    /// Puts `units` back on sale, or into the queue's hands. The slots they need must be findable before.
     ///
     /// True if this return ended a time in which somebody was told that nothing was free, or everything sold.
     pub(crate) fn give(&self, home: usize, units: u64) -> bool {
+        if self.give_to_queue(units) {
+            return false;
+        }
         // Release: publishes the freed slot to the taker of the unit.
         self.stripes[home % self.stripes.len()].fetch_add(units, Ordering::Release);
         // Relaxed: only a first guess for the compare-and-swap.
@@ -256,7 +273,7 @@ impl Permits {
             // AcqRel: Release publishes the units just added to whoever reads this gate with Acquire; Acquire
             // keeps successive gates in step. Relaxed on failure: tried again from the value seen.
             match self.gate.compare_exchange_weak(gate, next, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return gate & (NONE_FREE | SOLD_OUT) != 0,
+                Ok(_) => return gate & (NONE_FREE | SOLD_OUT) != 0 && gate & QUEUED == 0,
                 Err(seen) => gate = seen,
             }
         }
@@ -274,10 +291,11 @@ impl Permits {
         self.gate.fetch_and(!mark.bit(), Ordering::AcqRel) & mark.bit() != 0
     }
 
-    /// Units that are free, stripe by stripe: exact at rest, in between at most off by what moves meanwhile.
+    /// Units that are free, stripe by stripe, and those that wait for the queue: exact at rest, in between at most off
+    /// by what moves meanwhile.
     pub(crate) fn free(&self) -> u64 {
         // Acquire: at rest this reads every finished operation.
-        self.stripes.iter().map(|stripe| stripe.load(Ordering::Acquire)).sum()
+        self.stripes.iter().map(|stripe| stripe.load(Ordering::Acquire)).sum::<u64>() + self.for_queue()
     }
 }
 

@@ -93,7 +93,8 @@ pub enum Confirmation {
     AlreadyConfirmed(Receipt),
     /// Paid too late, but a unit could be had all the same: ship.
     PaidLate(Receipt),
-    /// Paid too late, and nothing is free: refund. The answer stands even if a unit comes back.
+    /// Paid too late, and nothing is free, or only what others wait for: refund. The answer stands even if a unit comes
+    /// back.
     PaidLateSoldOut,
     /// Paid too late, and the buyer has as many units as the cap allows by another hold: refund.
     PaidLateOverCap,

@@ -58,6 +58,20 @@ pub enum EventKind {
         /// How many units came back.
         quantity: u32,
     },
+    /// A unit has come back and is on hold for whoever was first on the waitlist.
+    Offered {
+        /// For whom.
+        buyer: Buyer,
+        /// The hold.
+        token: Token,
+        /// Until when it can be accepted.
+        accept_by: Timestamp,
+    },
+    /// Whoever was first on the waitlist had all that the cap allows, and waits no more.
+    PassedOver {
+        /// Who.
+        buyer: Buyer,
+    },
     /// Units are free again after a time in which none was.
     Restocked,
     /// The last free unit was taken; units on hold may come back.

@@ -21,6 +21,7 @@ use super::{
     inner::Catalogue,
     late::{Late, LateBook, Reason},
     state::{Changes, Extent, SaleInner, Setting},
+    waitlist::Replayed,
 };
 use crate::{
     core::{
@@ -77,6 +78,7 @@ struct Draft {
     sequence: u64,
     registered: Vec<Buyer>,
     late: LateBook,
+    waitlist: Replayed,
     slots: Vec<Image>,
     /// In the sale of all baskets: what is in each, by its slot.
     baskets: BTreeMap<u32, Vec<BasketPart>>,
@@ -145,6 +147,15 @@ impl Recovery {
                 self.saw(at);
                 self.basket_expired(sale, hold, buyer, lines)
             }
+            Record::Queued { sale, ticket, buyer, at } => {
+                self.saw(at);
+                self.sale(sale)?.waitlist.queued(ticket, buyer)
+            }
+            Record::Unqueued { sale, ticket, how, at } => {
+                self.saw(at);
+                let draft = self.sale(sale)?;
+                draft.waitlist.unqueued(ticket, how, draft.spec.waitlist.as_ref())
+            }
             later => Err(format!("{later:?} is not understood")),
         }
     }
@@ -170,9 +181,9 @@ impl Recovery {
         let mut catalogue = Catalogue::default();
         let (mut active, mut baskets) = (Vec::new(), BTreeSet::new());
         for (number, draft) in (0..).zip(self.sales) {
-            let in_use = !draft.slots.is_empty();
             let members = draft.baskets.values().flatten().map(|part| part.line).chain(draft.late.all_lines());
             baskets.extend(members.map(|line| (number, line.sale)));
+            let in_use = !draft.slots.is_empty() || !draft.waitlist.is_empty();
             let extents = draft.extents.clone();
             let sale = Arc::new(draft.build(number, latest, setting));
             catalogue.insert(&sale, &extents);
@@ -209,6 +220,7 @@ impl Draft {
             closed: false,
             sequence: 0,
             registered: Vec::new(),
+            waitlist: Replayed::default(),
             slots: Vec::new(),
             baskets: BTreeMap::new(),
         }
@@ -251,6 +263,7 @@ impl Draft {
 
     fn held(&mut self, held: &HeldRecord) -> Result<(), String> {
         let HeldRecord { slot, generation, key_epoch, quantity, buyer, deadline, .. } = *held;
+        self.waitlist.held(held)?;
         let image = self.slot(slot)?;
         match image.stage {
             _ if generation < image.generation => return Ok(()),
@@ -359,6 +372,7 @@ impl Draft {
             sale.allocator.set(Mark::Closed);
         }
         sale.allocator.mark_sold_out();
+        sale.restore_waitlist(self.waitlist);
         // It had opened before: that is no news.
         sale.open_if_due(latest);
         sale

@@ -297,7 +297,7 @@ impl Sale {
 
     /// The refusals that need no buyer.
     #[inline]
-    fn admit_sale(&self, now: Timestamp) -> Result<(), Rejection> {
+    pub(super) fn admit_sale(&self, now: Timestamp) -> Result<(), Rejection> {
         if self.inner.is_over(now) {
             return Err(Rejection::Closed);
         }

@@ -4,11 +4,12 @@
 //! |---|---|
 //! | allocator | everybody, lock-free |
 //! | registered | `register`, under `admin` |
+//! | waitlist | `join`, `leave` and `tick`, under its lock |
 //! | late | `tick` and late confirmations, under its lock |
 //! | extents | `add_stock` and `tick`, under `admin` |
 //! | sequence | confirmations: under the journal's append lock, or a stripe's counter without a journal |
 //!
-//! Lock order: `admin`, then the journal's append lock, then `late`.
+//! Lock order: `admin`, the waitlist, then the journal's append lock, then `late`.
 
 use std::{
     fmt,
@@ -28,6 +29,7 @@ use super::{
     baskets::{self, Desk},
     late::LateBook,
     orders,
+    waitlist::{self, WaitState},
 };
 use crate::{
     core::{
@@ -84,6 +86,8 @@ pub(crate) struct SaleInner {
     pub(crate) base: Timestamp,
     pub(crate) allocator: Allocator,
     pub(crate) registered: Registered,
+    /// Who waits, where somebody can: an idle sale without a waitlist pays one pointer.
+    pub(crate) waitlist: Option<Box<WaitState>>,
     pub(crate) late: Mutex<LateBook>,
     pub(crate) admin: Mutex<Changes>,
     /// Only the sale of all baskets has one.
@@ -130,6 +134,7 @@ impl SaleInner {
             name: spec.name.as_str().into(),
             late: Mutex::new(LateBook::new(spec.stock)),
             desk: (spec.name == baskets::NAME).then(|| Box::new(Desk::new())),
+            waitlist: waitlist::of(spec.waitlist),
             spec,
             base,
             allocator,

@@ -6,6 +6,8 @@ mod crashes;
 mod journaled;
 mod live;
 mod lives;
+mod waiting_lives;
+mod waitlist;
 
 use std::{sync::Arc, time::Duration};
 

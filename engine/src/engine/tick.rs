@@ -38,6 +38,8 @@ pub struct Ticked {
     pub expired: u64,
     /// Sales that opened.
     pub opened: u64,
+    /// Units that were offered to who waited for them.
+    pub offered: u64,
 }
 
 impl EngineInner {
@@ -51,6 +53,7 @@ impl EngineInner {
         active.extend(self.newly_active());
         for sale in active.iter() {
             ticked.expired += self.expire(sale, now);
+            ticked.offered += self.serve(sale, now);
             self.write_changes(sale, now);
             baskets::keep_room(self, sale);
             if let Some(chunks) = sale.allocator.wants_chunks() {
@@ -186,7 +189,7 @@ pub(super) fn write_ends(sale: &SaleInner, at: Timestamp, batch: &mut Batch<'_, 
 }
 
 /// What the journal must know of a slot; confirmations write themselves.
-fn change_record(
+pub(super) fn change_record(
     sale: &SaleInner,
     slot: u32,
     snapshot: Snapshot,

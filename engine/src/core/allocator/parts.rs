@@ -84,13 +84,7 @@ impl Allocator {
         key_epoch: u16,
         fill: impl FnOnce(u32),
     ) -> Result<Made, Refusal> {
-        let due = self.due(now);
-        let (slot, meta) = self.enter(taken.attempt, taken.quantity, home, key_epoch)?;
-        fill(slot);
-        let generation = self.slots.hold(slot, due, meta);
-        self.deadlines.note(&self.slots, slot, due);
-        self.note_change(slot);
-        Ok(Made { id: HoldId { slot, generation, key_epoch }, due })
+        self.make_due(taken.attempt, taken.quantity, self.due(now), home, key_epoch, fill)
     }
 
     /// Makes a basket whose confirmation has begun, in the place of one that had expired.

@@ -19,7 +19,7 @@ impl Allocator {
 
     /// Takes up to `units` free units off offer; says how many.
     pub(crate) fn withdraw(&self, units: u32, home: usize) -> u32 {
-        let taken = self.permits.drain(home, u64::from(units));
+        let taken = self.permits.take_off(home, u64::from(units));
         // AcqRel: as in `add`; until here the units count as on hold, which they are.
         self.total.fetch_sub(taken, Ordering::AcqRel);
         u32::try_from(taken).expect("at most what was asked for")

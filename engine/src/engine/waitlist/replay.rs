@@ -1,0 +1,87 @@
+//! Recovery of a waitlist: from its records back to the line and the offers.
+//!
+//! What holds: who is in the line was queued and has not left since; an offer's record stands right before that of its
+//! hold; an offer whose hold has another deadline by now was accepted.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::line::Line;
+use crate::{
+    core::{Buyer, Timestamp, allocator::HoldId},
+    journal::{HeldRecord, Unqueued},
+    spec::Waitlist,
+};
+
+/// A waitlist as the journal has it so far.
+#[derive(Debug, Default)]
+pub(crate) struct Replayed {
+    places: BTreeMap<u64, Buyer>,
+    /// The last ticket that was given.
+    last: u64,
+    /// Whose hold comes next.
+    offered: Option<Buyer>,
+    offers: HashMap<Buyer, (HoldId, Timestamp)>,
+    pub(super) passed_over: HashSet<Buyer>,
+}
+
+impl Replayed {
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// A buyer waits.
+    pub(crate) fn queued(&mut self, ticket: u64, buyer: Buyer) -> Result<(), String> {
+        if ticket <= self.last {
+            return Err(format!("ticket {ticket} follows ticket {}", self.last));
+        }
+        self.last = ticket;
+        self.places.insert(ticket, buyer);
+        self.passed_over.remove(&buyer);
+        Ok(())
+    }
+
+    /// A buyer waits no more.
+    pub(crate) fn unqueued(&mut self, ticket: u64, how: Unqueued, rules: Option<&Waitlist>) -> Result<(), String> {
+        let buyer = self.places.remove(&ticket).ok_or_else(|| format!("nobody waits with ticket {ticket}"))?;
+        match how {
+            Unqueued::Left => {}
+            Unqueued::Offered => self.offered = Some(buyer),
+            Unqueued::PassedOver => {
+                if rules.is_some_and(|rules| self.passed_over.len() < rules.room as usize) {
+                    self.passed_over.insert(buyer);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A hold: that of the buyer who was offered it, if one was.
+    pub(crate) fn held(&mut self, held: &HeldRecord) -> Result<(), String> {
+        let HeldRecord { slot, generation, key_epoch, buyer, deadline, .. } = *held;
+        match self.offered.take() {
+            None => Ok(()),
+            Some(offered) if offered == buyer => {
+                self.offers.insert(buyer, (HoldId { slot, generation, key_epoch }, deadline));
+                Ok(())
+            }
+            Some(offered) => Err(format!("what buyer {offered} was offered is held by buyer {buyer}")),
+        }
+    }
+
+    /// The line. Tickets go on behind those that may have been lost with the last tick: at most as many could be
+    /// known to somebody who waits as there are places.
+    pub(super) fn line(&self, rules: &Waitlist) -> Line {
+        let next = self.last.saturating_add(1);
+        let mut line = Line::new(rules, next.saturating_add(u64::from(rules.room)));
+        for (ticket, buyer) in &self.places {
+            line.join(*ticket, *buyer);
+        }
+        line
+    }
+
+    /// Everything that was offered: whose, which hold, and until when.
+    pub(super) fn offers(&self) -> impl Iterator<Item = (Buyer, HoldId, Timestamp)> {
+        self.offers.iter().map(|(buyer, (id, deadline))| (*buyer, *id, *deadline))
+    }
+}
