@@ -80,6 +80,11 @@ impl Shop {
 /// Two want to end one basket, and the other one makes the next in its slot as soon as it is free.
 fn an_end_beside_another(read: fn(&Shop, u32, &dyn Fn() -> bool) -> Option<Vec<BasketPart>>) {
     let shop = Arc::new(Shop { desk: allocator(1), table: Table::new() });
+    // Every slot has been used once: the next basket stands where the last one ended.
+    shop.end(shop.basket(4, 4).unwrap(), |shop, slot, ended| {
+        let parts = shop.table.parts(shop.desk.slots(), slot);
+        ended().then_some(parts)
+    });
     let first = shop.basket(1, 5).unwrap();
     let theirs = Arc::clone(&shop);
     let other = thread::spawn(move || {
