@@ -9,6 +9,7 @@
 //!   cap         what each buyer has
 //! baskets     units of several sales, all or nothing
 //! token       what leaves the process: text that can't be forged
+//! invitation  what lets one buyer into one sale
 //! ```
 
 pub(crate) mod allocator;
@@ -16,6 +17,7 @@ pub(crate) mod baskets;
 pub(crate) mod buyer;
 pub(crate) mod cap;
 pub(crate) mod deadlines;
+pub(crate) mod invitation;
 #[cfg(all(test, sellout_loom))]
 mod models;
 pub(crate) mod permits;
@@ -26,6 +28,7 @@ pub(crate) mod timestamp;
 pub(crate) mod token;
 
 pub use buyer::Buyer;
+pub use invitation::{Invitation, InvitationError};
 pub use slots::End;
 pub use timestamp::Timestamp;
 pub use token::{SaleName, Token, TokenError};

@@ -9,6 +9,7 @@
 //! confirm   from payment to journal         pending   waiting for the disk
 //! tick      what time does                  driver    a thread that ticks
 //! recovery  from records back to sales      late      expired holds that may still be paid
+//! stages    who may buy, who may register   shipping  orders on their way
 //! feed      orders, for a sink              reader    orders, from a folder
 //! waitlist  who is next when units come back
 //! ```
@@ -29,7 +30,9 @@ mod reader;
 mod recovery;
 mod sale;
 mod settle;
+mod shipping;
 mod source;
+mod stages;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -52,6 +55,7 @@ use crate::{
     clock::{Clock, SystemClock},
     core::{
         Buyer, Timestamp,
+        invitation::InvitationKey,
         token::{TokenKeys, derive},
     },
     journal::{Disk, FsDisk, Journal, JournalError, JournalOptions, JournalStats, OpenError},
@@ -59,8 +63,8 @@ use crate::{
 };
 
 pub use answers::{
-    CancelError, Cancelled, ChangeError, ConfirmError, Confirmation, CreateError, Ended, ExtendError, NoSuchSale,
-    Receipt, Rejection,
+    CancelError, Cancelled, ChangeError, ConfirmError, Confirmation, CreateError, Ended, EnrollError, Enrolled,
+    ExtendError, NoSuchSale, Receipt, Rejection, ShipError,
 };
 pub use audit::{Audit, Digest};
 pub use baskets::{Basket, BasketLine, BasketRejection, BasketRules, Baskets};
@@ -191,6 +195,7 @@ impl Options {
             ahead,
             keys: TokenKeys::new(*secret, incarnations),
             buyer_key: derive(secret, b"buyer"),
+            invitations: InvitationKey::new(secret),
             setting,
             durability: self.durability,
             journal,

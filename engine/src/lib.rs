@@ -10,12 +10,12 @@ mod payment;
 mod spec;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use core::{Buyer, End, MAX_CAP, MAX_STOCK, SaleName, Timestamp, Token, TokenError};
+pub use core::{Buyer, End, Invitation, InvitationError, MAX_CAP, MAX_STOCK, SaleName, Timestamp, Token, TokenError};
 pub use engine::{
     AcceptError, Audit, Basket, BasketLine, BasketRejection, BasketRules, Baskets, CancelError, Cancelled, ChangeError,
-    ConfirmError, Confirmation, CreateError, Digest, Driver, Durability, Ended, Engine, Event, EventKind, Events,
-    ExtendError, Hold, Identity, JoinError, JournalReader, Left, NoSuchSale, Options, Pending, Place, Receipt,
-    Rejection, Sale, SaleHead, SaleState, SoldRecord, Source, Ticked, Waiting,
+    ConfirmError, Confirmation, CreateError, Digest, Driver, Durability, Ended, Engine, EnrollError, Enrolled, Event,
+    EventKind, Events, ExtendError, Hold, Identity, JoinError, JournalReader, Left, NoSuchSale, Options, Pending,
+    Place, Receipt, Rejection, Sale, SaleHead, SaleState, ShipError, SoldRecord, Source, Ticked, Waiting,
 };
 pub use journal::{JournalError, JournalStats, OpenError};
 pub use payment::{PaymentId, PaymentIdError};

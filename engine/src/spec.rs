@@ -173,6 +173,14 @@ pub enum SpecError {
         /// The grace as given.
         grace: Duration,
     },
+    /// Registration ends before it begins.
+    #[error("registration would end at {until}, not after it begins at {from}: move one of them")]
+    Registration {
+        /// When it would begin.
+        from: Timestamp,
+        /// When it would end.
+        until: Timestamp,
+    },
     /// It closes before it opens.
     #[error("the sale would close at {closes_at}, not after it opens at {opens_at}: move one of them")]
     Window {
@@ -336,6 +344,11 @@ impl SaleSpec {
             && (room == 0 || accept_within < millisecond || accept_within.saturating_add(self.grace) > LONGEST_HOLD)
         {
             return Err(SpecError::Waitlist { room, accept_within });
+        }
+        if let (Some(from), Some(until)) = (self.registers_from, self.registers_until)
+            && until <= from
+        {
+            return Err(SpecError::Registration { from, until });
         }
         Ok(())
     }

@@ -420,6 +420,11 @@ impl Allocator {
         self.share(self.slots.meta(slot))
     }
 
+    /// Whether the buyer has bought a unit: see `CapTable::bought`.
+    pub(crate) fn has_bought(&self, buyer: Buyer) -> bool {
+        self.cap.bought(buyer) > 0
+    }
+
     fn share(&self, meta: Meta) -> Share {
         Share { buyer: self.cap.buyer(meta.cell), quantity: meta.quantity }
     }

@@ -38,6 +38,7 @@ use super::{
     sync::{AtomicU64, MODEL, OnceBox, Ordering, fence, zeroed},
 };
 
+mod bought;
 #[cfg(all(test, sellout_loom))]
 mod loom_tests;
 

@@ -115,7 +115,7 @@ impl fmt::Debug for SaleName {
 }
 
 /// Crockford's alphabet: no I, L, O or U; what people write for them is read as the digits.
-static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
+pub(super) static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();
     specification.symbols.push_str("0123456789ABCDEFGHJKMNPQRSTVWXYZ");
     specification.translate.from.push_str("abcdefghjkmnpqrstvwxyzIiLlOo");

@@ -25,8 +25,17 @@ pub enum Rejection {
     #[error("the sale is paused: ask again later")]
     Paused,
     /// The buyer isn't among those whom the sale is for.
-    #[error("this buyer isn't registered for the sale")]
+    #[error("this buyer isn't among those whom the sale is for")]
     NotEligible,
+    /// The buyer isn't among those whom the sale is for so far; later it is for everyone.
+    #[error("this buyer isn't among those whom the sale is for so far: it is for everyone from {from} on")]
+    NotEligibleYet {
+        /// When it is for everyone.
+        from: Timestamp,
+    },
+    /// The invitation that was brought isn't this buyer's for this sale.
+    #[error("this invitation isn't this buyer's for this sale: use the link that was sent to this buyer")]
+    BadInvitation,
     /// The buyer would have more than the cap allows.
     #[error("limit reached: this buyer has {held} on hold and {bought} bought, the limit is {limit}")]
     LimitReached {
@@ -219,6 +228,12 @@ pub enum CreateError {
         /// The name.
         name: String,
     },
+    /// The audience names a sale that isn't there.
+    #[error("the audience names the sale {name:?}, which isn't there: create that one first")]
+    NoSuchSale {
+        /// The name.
+        name: String,
+    },
     /// All sales together would have more units than tokens can name.
     #[error("all sales of an engine together have room for {most} units: start another engine")]
     Full {
@@ -253,8 +268,72 @@ pub enum ChangeError {
     /// The sale is closed for good.
     #[error("the sale is closed: create a new one")]
     Closed,
+    /// Nobody is registered for the sale yet.
+    #[error("registration begins at {from}: register then")]
+    RegistersLater {
+        /// When it begins.
+        from: Timestamp,
+    },
+    /// Nobody is registered for the sale any more.
+    #[error("registration ended at {until}: nobody is registered any more")]
+    RegistrationOver {
+        /// When it ended.
+        until: Timestamp,
+    },
     /// The journal didn't take it; after a failed sync the change may be on disk or not.
     #[error("not changed for certain: {0}")]
+    Journal(#[from] JournalError),
+}
+
+/// How an enrolment ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Enrolled {
+    /// The buyer is registered now.
+    New,
+    /// The buyer was registered before.
+    Already,
+}
+
+/// Why a buyer was not registered.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnrollError {
+    /// Registration hasn't begun.
+    #[error("registration begins at {from}: register then")]
+    Later {
+        /// When it begins.
+        from: Timestamp,
+    },
+    /// Registration is over.
+    #[error("registration ended at {until}: nobody is registered any more")]
+    Over {
+        /// When it ended.
+        until: Timestamp,
+    },
+    /// The journal didn't take it.
+    #[error("not registered for certain: {0}")]
+    Journal(#[from] JournalError),
+}
+
+/// Why an order was not shipped.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShipError {
+    /// The sale has no such order, or it isn't durable yet.
+    #[error("the sale has no order {sequence}: its orders are numbered from 1, ask again if it was just confirmed")]
+    NoSuchOrder {
+        /// The number.
+        sequence: u64,
+    },
+    /// The order was shipped before: once is enough.
+    #[error("order {sequence} was shipped before: there is nothing to do")]
+    ShippedBefore {
+        /// The number.
+        sequence: u64,
+    },
+    /// The journal didn't take it.
+    #[error("not shipped for certain: {0}; open the engine again and ship again")]
     Journal(#[from] JournalError),
 }
 

@@ -26,6 +26,7 @@ use crate::{
     core::{
         MAX_STOCK, Timestamp, Token,
         allocator::HoldId,
+        invitation::InvitationKey,
         permits::Mark,
         token::{Fields, SLOT_BITS, TokenKeys},
     },
@@ -53,8 +54,19 @@ pub(crate) struct Catalogue {
     pub(crate) by_slot: BTreeMap<u32, u32>,
     /// The first slot that no sale has.
     pub(crate) next_slot: u32,
-    /// Sales that open by themselves, by when.
-    pub(crate) agenda: BTreeSet<(Timestamp, u32)>,
+    /// What sales do by themselves, by when.
+    pub(crate) agenda: BTreeSet<(Timestamp, u32, Due)>,
+}
+
+/// What a sale does by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Due {
+    /// It opens.
+    Opens,
+    /// It reminds those who registered.
+    Reminds,
+    /// It sends its purchase links.
+    Links,
 }
 
 impl Catalogue {
@@ -65,8 +77,9 @@ impl Catalogue {
             self.claim(sale.number, *extent);
             sale.add_extent(*extent);
         }
-        if let Some(opens_at) = sale.spec.opens_at {
-            self.agenda.insert((opens_at, sale.number));
+        let SaleSpec { opens_at, reminds_at, links_at, .. } = sale.spec;
+        for (at, due) in [(opens_at, Due::Opens), (reminds_at, Due::Reminds), (links_at, Due::Links)] {
+            self.agenda.extend(at.map(|at| (at, sale.number, due)));
         }
         self.sales.push(Arc::clone(sale));
     }
@@ -88,6 +101,7 @@ pub(crate) struct EngineInner {
     pub(crate) ahead: std::time::Duration,
     pub(crate) keys: TokenKeys,
     pub(crate) buyer_key: [u8; 16],
+    pub(crate) invitations: InvitationKey,
     pub(crate) setting: Setting,
     pub(crate) durability: Durability,
     pub(crate) journal: Option<Journal<Settlement>>,
@@ -183,15 +197,21 @@ impl EngineInner {
 
     pub(crate) fn create_checked(&self, spec: SaleSpec) -> Result<Arc<SaleInner>, CreateError> {
         let _turn = self.creation.lock();
-        let (number, base) = {
+        let (number, base, named) = {
             let catalogue = self.catalogue.read();
             if catalogue.by_name.contains_key(spec.name.as_str()) {
                 return Err(CreateError::NameTaken { name: spec.name });
             }
-            (u32::try_from(catalogue.sales.len()).expect("each sale has slots, and those are u32"), catalogue.next_slot)
+            let named = catalogue.named(&spec.audience);
+            let named = named.map_err(|name| CreateError::NoSuchSale { name: name.to_owned() })?;
+            (
+                u32::try_from(catalogue.sales.len()).expect("each sale has slots, and those are u32"),
+                catalogue.next_slot,
+                named,
+            )
         };
         let at = self.now();
-        let sale = Arc::new(SaleInner::new(number, spec, at, &self.setting));
+        let sale = Arc::new(SaleInner::new(number, spec, at, &self.setting).naming(named));
         let length = sale.allocator.slots().capacity(1);
         if !room(base, length) {
             return Err(CreateError::Full { most: 1 << SLOT_BITS });

@@ -13,13 +13,14 @@
 mod baskets;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
 use super::{
     inner::Catalogue,
     late::{Late, LateBook, Reason},
+    shipping::Shipped,
     state::{Changes, Extent, SaleInner, Setting},
     waitlist::Replayed,
 };
@@ -31,7 +32,7 @@ use crate::{
         permits::Mark,
         slots::State,
     },
-    journal::{Change, ConfirmedRecord, HeldRecord, Record},
+    journal::{Change, ConfirmedRecord, HeldRecord, Notice, Record},
     spec::SaleSpec,
 };
 
@@ -77,6 +78,8 @@ struct Draft {
     closed: bool,
     sequence: u64,
     registered: Vec<Buyer>,
+    announced: Vec<Notice>,
+    shipped: Shipped,
     late: LateBook,
     waitlist: Replayed,
     slots: Vec<Image>,
@@ -156,6 +159,14 @@ impl Recovery {
                 let draft = self.sale(sale)?;
                 draft.waitlist.unqueued(ticket, how, draft.spec.waitlist.as_ref())
             }
+            Record::Announced { sale, notice, at } => {
+                self.saw(at);
+                self.sale(sale)?.announced(notice)
+            }
+            Record::Shipped { sale, sequence, at } => {
+                self.saw(at);
+                self.sale(sale)?.shipped(sequence)
+            }
             later => Err(format!("{later:?} is not understood")),
         }
     }
@@ -172,6 +183,7 @@ impl Recovery {
 
     /// Says whether every sale adds up: no more units held and sold than are on offer, no buyer above the cap.
     pub(crate) fn check(&self) -> Result<(), String> {
+        self.check_names()?;
         self.sales.iter().try_for_each(Draft::check)
     }
 
@@ -184,9 +196,13 @@ impl Recovery {
             let members = draft.baskets.values().flatten().map(|part| part.line).chain(draft.late.all_lines());
             baskets.extend(members.map(|line| (number, line.sale)));
             let in_use = !draft.slots.is_empty() || !draft.waitlist.is_empty();
-            let extents = draft.extents.clone();
-            let sale = Arc::new(draft.build(number, latest, setting));
+            let (extents, announced) = (draft.extents.clone(), draft.announced.clone());
+            let named = catalogue.named(&draft.spec.audience).expect("names were checked");
+            let sale = Arc::new(draft.build(number, latest, setting).naming(named));
             catalogue.insert(&sale, &extents);
+            for notice in announced {
+                catalogue.strike(&sale, notice);
+            }
             if in_use {
                 sale.note_active();
                 sale.list();
@@ -197,6 +213,21 @@ impl Recovery {
             catalogue.sales[desk as usize].desk().know(&catalogue.sales[member as usize]);
         }
         (catalogue, active)
+    }
+
+    /// Says whether every audience that names a sale names an earlier one.
+    fn check_names(&self) -> Result<(), String> {
+        if self.sales.iter().all(|draft| draft.spec.audience.named().is_none()) {
+            return Ok(());
+        }
+        let mut earlier = HashSet::new();
+        for Draft { spec, .. } in &self.sales {
+            if let Some(name) = spec.audience.named().filter(|name| !earlier.contains(name)) {
+                return Err(format!("{}: its audience names {name}, which was not there", spec.name));
+            }
+            earlier.insert(spec.name.as_str());
+        }
+        Ok(())
     }
 
     fn saw(&mut self, at: Timestamp) {
@@ -221,6 +252,8 @@ impl Draft {
             sequence: 0,
             registered: Vec::new(),
             waitlist: Replayed::default(),
+            announced: Vec::new(),
+            shipped: Shipped::default(),
             slots: Vec::new(),
             baskets: BTreeMap::new(),
         }
@@ -319,6 +352,25 @@ impl Draft {
         Ok(())
     }
 
+    fn announced(&mut self, notice: Notice) -> Result<(), String> {
+        let planned = match notice {
+            Notice::Reminder => self.spec.reminds_at,
+            Notice::Link => self.spec.links_at,
+        };
+        if planned.is_none() || self.announced.contains(&notice) {
+            return Err(format!("{}: {notice:?} was announced twice, or never to be", self.spec.name));
+        }
+        self.announced.push(notice);
+        Ok(())
+    }
+
+    fn shipped(&mut self, sequence: u64) -> Result<(), String> {
+        if sequence == 0 || sequence > self.sequence || !self.shipped.insert(sequence) {
+            return Err(format!("order {sequence} of {} was shipped twice, or before it was sold", self.sequence));
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), String> {
         let taken = |image: &&Image| !matches!(image.stage, Stage::Free(_));
         let units: u64 = self.slots.iter().filter(taken).map(|image| u64::from(image.quantity)).sum();
@@ -365,6 +417,7 @@ impl Draft {
         sale.restore_sequence(self.sequence);
         sale.registered.add(&self.registered);
         *sale.late.lock() = self.late;
+        *sale.shipped.lock() = self.shipped;
         if self.paused {
             sale.allocator.set(Mark::Paused);
         }

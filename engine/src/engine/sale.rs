@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     core::{
-        Buyer, End, SaleName, Timestamp, Token, TokenError,
+        Buyer, End, Invitation, SaleName, Timestamp, Token, TokenError,
         allocator::{HoldId, Made, Refusal, Standing},
         permits::Mark,
         token::Fields,
@@ -124,7 +124,30 @@ impl Sale {
     /// What happened before an answered `cancel`, expiry or `add_stock` is seen by whoever gets the unit.
     #[inline]
     pub fn reserve(&self, buyer: impl Into<Buyer>, quantity: u32) -> Result<Hold<'_>, Rejection> {
-        let buyer = buyer.into();
+        self.reserve_admitted(buyer.into(), quantity, None)
+    }
+
+    /// As [`Sale::reserve`], for a buyer who brings an invitation. A sale for
+    /// [the invited](crate::Audience::Invited) needs it.
+    ///
+    /// # Errors
+    /// As [`Sale::reserve`]; [`Rejection::BadInvitation`] if it isn't this buyer's for this sale.
+    pub fn reserve_invited(
+        &self,
+        buyer: impl Into<Buyer>,
+        quantity: u32,
+        invitation: &Invitation,
+    ) -> Result<Hold<'_>, Rejection> {
+        self.reserve_admitted(buyer.into(), quantity, Some(invitation))
+    }
+
+    #[inline]
+    fn reserve_admitted(
+        &self,
+        buyer: Buyer,
+        quantity: u32,
+        invitation: Option<&Invitation>,
+    ) -> Result<Hold<'_>, Rejection> {
         let largest = self.inner.allocator.rules().largest;
         if quantity == 0 || quantity > largest {
             return Err(Rejection::BadQuantity { asked: quantity, largest });
@@ -135,9 +158,7 @@ impl Sale {
         }
         let now = self.engine.now();
         self.admit_sale(now)?;
-        if !self.inner.may_buy(buyer) {
-            return Err(Rejection::NotEligible);
-        }
+        self.admit_buyer(buyer, invitation, now)?;
         let key_epoch = self.engine.keys.key_epoch();
         let offset = self.inner.offset(now);
         self.engine.activate(&self.inner);
@@ -199,27 +220,6 @@ impl Sale {
                 return Ok(asked);
             }
         }
-    }
-
-    /// Lets `buyers` buy, where the audience is [`Registered`](crate::Audience::Registered). Durable when it
-    /// answers; those who are registered already change nothing. Register in batches: each call copies as much as it
-    /// adds, and now and then all.
-    ///
-    /// # Errors
-    /// [`ChangeError::Journal`] if the journal doesn't take it.
-    pub fn register(&self, buyers: &[Buyer]) -> Result<(), ChangeError> {
-        let _turn = self.inner.admin.lock();
-        let new = |buyer: &Buyer| !self.inner.registered.contains(*buyer);
-        let buyers: Vec<Buyer> = buyers.iter().copied().filter(new).collect();
-        if buyers.is_empty() {
-            return Ok(());
-        }
-        let registered = Record::Registered { sale: self.inner.number, buyers };
-        self.engine.write(|batch| batch.push(&registered))?;
-        if let Record::Registered { buyers, .. } = &registered {
-            self.inner.registered.add(buyers);
-        }
-        Ok(())
     }
 
     /// Puts `units` more on sale. Durable when it answers.
@@ -336,7 +336,7 @@ impl Sale {
             return Err(Rejection::BadQuantity { asked: quantity, largest });
         }
         self.admit_sale(now)?;
-        if self.inner.may_buy(buyer) { Ok(()) } else { Err(Rejection::NotEligible) }
+        self.admit_buyer(buyer, None, now)
     }
 
     /// What the shop is told.

@@ -3,13 +3,14 @@
 //! | field | who changes it |
 //! |---|---|
 //! | allocator | everybody, lock-free |
-//! | registered | `register`, under `admin` |
 //! | waitlist | `join`, `leave` and `tick`, under its lock |
+//! | registered | `register` and `enroll`, under `admin` |
+//! | shipped | `ship`, under its lock |
 //! | late | `tick` and late confirmations, under its lock |
 //! | extents | `add_stock` and `tick`, under `admin` |
 //! | sequence | confirmations: under the journal's append lock, or a stripe's counter without a journal |
 //!
-//! Lock order: `admin`, the waitlist, then the journal's append lock, then `late`.
+//! Lock order: `admin` or `shipped`, the waitlist, then the journal's append lock, then `late`.
 
 use std::{
     fmt,
@@ -29,6 +30,7 @@ use super::{
     baskets::{self, Desk},
     late::LateBook,
     orders,
+    shipping::Shipped,
     waitlist::{self, WaitState},
 };
 use crate::{
@@ -37,7 +39,7 @@ use crate::{
         allocator::{Allocator, Plan, Rules},
         permits::Mark,
     },
-    spec::{Audience, SaleSpec},
+    spec::SaleSpec,
 };
 
 /// Whether a sale sells.
@@ -88,6 +90,9 @@ pub(crate) struct SaleInner {
     pub(crate) registered: Registered,
     /// Who waits, where somebody can: an idle sale without a waitlist pays one pointer.
     pub(crate) waitlist: Option<Box<WaitState>>,
+    /// The sale that the audience names.
+    pub(super) named: Option<Arc<Self>>,
+    pub(crate) shipped: Mutex<Shipped>,
     pub(crate) late: Mutex<LateBook>,
     pub(crate) admin: Mutex<Changes>,
     /// Only the sale of all baskets has one.
@@ -139,6 +144,8 @@ impl SaleInner {
             base,
             allocator,
             registered: Registered::new(),
+            named: None,
+            shipped: Mutex::default(),
             admin: Mutex::new(changes),
             extents: ArcSwap::from_pointee(Vec::new()),
             sequence: AtomicU64::new(1),
@@ -147,6 +154,12 @@ impl SaleInner {
             active: AtomicBool::new(false),
             listed: AtomicBool::new(false),
         }
+    }
+
+    /// The sale, with the one that its audience names.
+    pub(super) fn naming(mut self, named: Option<Arc<Self>>) -> Self {
+        self.named = named;
+        self
     }
 
     /// `instant` as an offset.
@@ -178,13 +191,6 @@ impl SaleInner {
     pub(crate) fn list(&self) -> bool {
         // Relaxed: the lock orders it.
         !self.listed.swap(true, Ordering::Relaxed)
-    }
-
-    pub(crate) fn may_buy(&self, buyer: crate::core::Buyer) -> bool {
-        match self.spec.audience {
-            Audience::Everyone => true,
-            _ => self.registered.contains(buyer),
-        }
     }
 
     pub(crate) fn is_over(&self, now: Timestamp) -> bool {
@@ -219,6 +225,14 @@ impl SaleInner {
         // Relaxed: a number, given once.
         let count = self.unjournaled[stripe].fetch_add(1, Ordering::Relaxed);
         count * stripes as u64 + stripe as u64 + 1
+    }
+
+    /// Without a journal: whether an order has this number.
+    pub(crate) fn has_numbered(&self, sequence: u64) -> bool {
+        let stripes = self.unjournaled.len() as u64;
+        let (count, stripe) = ((sequence - 1) / stripes, (sequence - 1) % stripes);
+        // Relaxed: whoever asks for an order has been told its number.
+        count < self.unjournaled[usize::try_from(stripe).expect("at most 64")].load(Ordering::Relaxed)
     }
 
     /// Recovery: orders up to `last` are in the journal.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     baskets::{self, end_all},
     events::EventKind,
-    inner::{EngineInner, home},
+    inner::{Due, EngineInner, home},
     late::Late,
     settle::Settlement,
     state::SaleInner,
@@ -17,7 +17,7 @@ use crate::{
         baskets::Line,
         slots::{Snapshot, State},
     },
-    journal::{Batch, HeldRecord, Record},
+    journal::{Batch, HeldRecord, Notice, Record},
 };
 
 /// Slots written in one append: others may append in between.
@@ -40,6 +40,8 @@ pub struct Ticked {
     pub opened: u64,
     /// Units that were offered to who waited for them.
     pub offered: u64,
+    /// Announcements: reminders and purchase links are on their way.
+    pub announced: u64,
 }
 
 impl EngineInner {
@@ -49,7 +51,7 @@ impl EngineInner {
         let mut ticked = Ticked::default();
         let Some(mut active) = self.active.try_lock() else { return ticked };
         self.clock.resync();
-        ticked.opened = self.open_due(now);
+        self.act_on_agenda(now, &mut ticked);
         active.extend(self.newly_active());
         for sale in active.iter() {
             ticked.expired += self.expire(sale, now);
@@ -80,18 +82,28 @@ impl EngineInner {
         }
     }
 
-    fn open_due(&self, now: Timestamp) -> u64 {
-        if self.catalogue.read().agenda.first().is_none_or(|(opens_at, _)| *opens_at > now) {
-            return 0;
+    /// Does what sales do by themselves, where its time has come.
+    fn act_on_agenda(&self, now: Timestamp, ticked: &mut Ticked) {
+        if self.catalogue.read().agenda.first().is_none_or(|(at, ..)| *at > now) {
+            return;
         }
-        let due: Vec<Arc<SaleInner>> = {
+        let due: Vec<(Arc<SaleInner>, Due)> = {
             let mut catalogue = self.catalogue.write();
-            let later = catalogue.agenda.split_off(&(now.plus(std::time::Duration::from_millis(1)), 0));
+            let later = catalogue.agenda.split_off(&(now.plus(std::time::Duration::from_millis(1)), 0, Due::Opens));
             let due = std::mem::replace(&mut catalogue.agenda, later);
-            due.iter().map(|(_, number)| Arc::clone(&catalogue.sales[*number as usize])).collect()
+            due.iter().map(|(_, number, due)| (Arc::clone(&catalogue.sales[*number as usize]), *due)).collect()
         };
-        let opened = due.iter().filter(|sale| sale.open_if_due(now));
-        opened.map(|sale| self.publish(sale, EventKind::Opened)).count() as u64
+        for (sale, due) in due {
+            match due {
+                Due::Opens if sale.open_if_due(now) => {
+                    ticked.opened += 1;
+                    self.publish(&sale, EventKind::Opened);
+                }
+                Due::Opens => {}
+                Due::Reminds => ticked.announced += u64::from(self.announce(&sale, Notice::Reminder, now)),
+                Due::Links => ticked.announced += u64::from(self.announce(&sale, Notice::Link, now)),
+            }
+        }
     }
 
     /// Ends the sale's overdue holds.

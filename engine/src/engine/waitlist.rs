@@ -194,9 +194,7 @@ impl Sale {
         if list.is_full() {
             return Err(JoinError::Full { room: list.rules.room });
         }
-        if !self.inner.may_buy(buyer) {
-            return Err(JoinError::Rejected(Rejection::NotEligible));
-        }
+        self.admit_buyer(buyer, None, now).map_err(JoinError::Rejected)?;
         let mut book = list.book.lock();
         if let Some(place) = book.line.place(buyer) {
             return Ok(place);

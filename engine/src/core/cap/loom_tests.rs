@@ -5,6 +5,7 @@
 //! - Who is told the limit is told the truth: the units are there.
 //! - Attempts that end leave nothing: no units, no cell in use, and the next attempt succeeds.
 //! - Buyers who collide, and buyers who need the next segment, don't disturb each other.
+//! - Who has bought before somebody looks is found, and who is found has bought, whatever happens beside the look.
 //!
 //! For two attempts of one buyer to lie in different cells, another buyer's entry must go in between: that is the
 //! `occupant` of these scenes.
@@ -208,6 +209,94 @@ fn one_buyer_in_two_segments_gets_one_unit() {
         assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "cap 1: {outcomes:?}");
         assert_eq!(table.totals(), (2, 0));
     });
+}
+
+type Look = fn(&CapTable, Buyer) -> u32;
+
+/// A buyer whose cell lies behind another's buys; that other one goes, and somebody looks.
+fn a_look_beside_a_purchase(bought: Look) {
+    let (table, [occupant, buyer]) = table();
+    let cell = buy(&table, begin, occupant).unwrap();
+    let told = Arc::new(AtomicU64::new(0));
+    let (theirs, their_word) = (Arc::clone(&table), Arc::clone(&told));
+    let other = thread::spawn(move || {
+        let cell = buy(&theirs, begin, buyer).unwrap();
+        theirs.settle(cell, 1);
+        // Release: whoever hears of the purchase comes after it.
+        their_word.store(1, Ordering::Release);
+    });
+    let theirs = Arc::clone(&table);
+    let leaving = thread::spawn(move || theirs.release(cell, 1));
+    // Acquire: pairs with the Release above.
+    let heard = told.load(Ordering::Acquire) == 1;
+    let units = bought(&table, buyer);
+    assert!(units == 1 || !heard, "told of the purchase, and found nothing");
+    assert_eq!(bought(&table, occupant), 0, "this buyer has bought nothing");
+    other.join().unwrap();
+    leaving.join().unwrap();
+    assert_eq!(bought(&table, buyer), 1, "told of the purchase, and found nothing");
+}
+
+/// A cell goes from one buyer, who never paid, to another, who does; somebody asks for the first.
+fn a_look_beside_a_cell_that_changes_hands(bought: Look) {
+    let (table, [before, buyer]) = table();
+    let cell = buy(&table, begin, before).unwrap();
+    let theirs = Arc::clone(&table);
+    let other = thread::spawn(move || {
+        theirs.release(cell, 1);
+        let cell = buy(&theirs, begin, buyer).unwrap();
+        theirs.settle(cell, 1);
+    });
+    assert_eq!(bought(&table, before), 0, "this buyer has bought nothing");
+    other.join().unwrap();
+}
+
+#[test]
+fn who_has_bought_is_found() {
+    explore_within(3, || a_look_beside_a_purchase(CapTable::bought));
+}
+
+#[test]
+fn who_has_not_bought_is_not_found() {
+    explore_within(3, || a_look_beside_a_cell_that_changes_hands(CapTable::bought));
+}
+
+/// `bought`, but a vacant cell ends the look.
+fn bought_up_to_a_vacant_cell(table: &CapTable, buyer: Buyer) -> u32 {
+    let (hash, segment) = (table.hash(buyer), table.segment(0));
+    for distance in 0..table.window(0) {
+        let cell = &segment.cells[table.position(hash, Place { segment: 0, distance }) as usize];
+        let entry = Entry(cell[0].load(Ordering::Acquire));
+        match entry.state() {
+            State::Empty | State::Vacant => return 0,
+            State::Live if is(cell, buyer, entry) => return u32::try_from(entry.bought()).unwrap(),
+            _ => {}
+        }
+    }
+    0
+}
+
+/// `bought`, but the identity is read before the word that it is believed under.
+fn bought_by_whoever_was_there(table: &CapTable, buyer: Buyer) -> u32 {
+    let (high, low) = buyer.words();
+    let cell = &table.segment(0).cells[table.position(table.hash(buyer), Place { segment: 0, distance: 0 }) as usize];
+    if cell[1].load(Ordering::Acquire) != high || cell[2].load(Ordering::Acquire) != low {
+        return 0;
+    }
+    let entry = Entry(cell[0].load(Ordering::Acquire));
+    if entry.state() == State::Live { u32::try_from(entry.bought()).unwrap() } else { 0 }
+}
+
+#[test]
+#[should_panic(expected = "found nothing")]
+fn control_a_look_that_ends_at_a_vacant_cell_misses_a_purchase() {
+    explore_within(3, || a_look_beside_a_purchase(bought_up_to_a_vacant_cell));
+}
+
+#[test]
+#[should_panic(expected = "this buyer has bought nothing")]
+fn control_an_identity_without_its_word_finds_who_never_bought() {
+    explore_within(3, || a_look_beside_a_cell_that_changes_hands(bought_by_whoever_was_there));
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
