@@ -4,7 +4,7 @@
 //! rows        what is compared with what      peers       other ways to do the same work
 //! contest     in turn, A B B A                crowd       who buys, and sales to buy from
 //! stats       medians and intervals           contended   operations a second on several threads
-//! report      the table and the JSON
+//! report      the table and the JSON          shops        very many sales in one engine
 //! ```
 //!
 //! It judges nothing. What one thread's operations cost is measured by the criterion benches in `benches/`.
@@ -15,4 +15,5 @@ pub mod crowd;
 pub mod peers;
 pub mod report;
 pub mod rows;
+pub mod shops;
 pub mod stats;

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, builder::PossibleValuesParser};
 use sellout_bench::{
     report::{self, ReportError, RowsFile},
     rows::{self, Size},
+    shops::{Shops, ShopsError},
 };
 
 /// Measures sellout against what people would write instead.
@@ -19,6 +20,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Ratios(Ratios),
+    Shops(ShopsArgs),
 }
 
 /// Compares sellout with its best peer, row by row, in one run.
@@ -46,9 +48,44 @@ struct Ratios {
     output: Option<PathBuf>,
 }
 
+/// Measures very many sales in one engine: memory at rest, creation, recovery, and the hot one among them.
+///
+/// All sales are open at once and nobody visits them. Memory is what the process has more than at its start. The hot
+/// sale is measured in turn with one that is alone in its engine; only that ratio carries from one machine to another.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sellout-bench shops
+  sellout-bench shops --sales 10000 --dir /var/tmp
+
+Exit status: 0 measured, 1 the journal or the output could not be written, 2 a bad option.")]
+struct ShopsArgs {
+    /// How many sales, of 200 units each
+    #[arg(long, default_value_t = 400_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    sales: u32,
+
+    /// Where the journal is written for the time of the measurement; by default the system's place for such things
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+
+    /// Rounds of the hot sale, four runs each
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
+}
+
+impl ShopsArgs {
+    fn run(&self) -> Result<(), ShopsError> {
+        let dir = self.dir.clone().unwrap_or_else(std::env::temp_dir);
+        let shops = Shops::measure(self.sales, &dir, self.rounds.into())?;
+        Ok(shops.show(&mut io::stdout().lock())?)
+    }
+}
+
 fn main() -> ExitCode {
-    let Command::Ratios(ratios) = Cli::parse().command;
-    match ratios.run() {
+    let done = match Cli::parse().command {
+        Command::Ratios(ratios) => ratios.run().map_err(|error| error.to_string()),
+        Command::Shops(shops) => shops.run().map_err(|error| error.to_string()),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("sellout-bench: {error}");

@@ -7,6 +7,7 @@
 //!   slots       a hold from its making to its one end
 //!   deadlines   when holds fall due
 //!   cap         what each buyer has
+//!   stripes     words of which each thread has one of its own
 //! baskets     units of several sales, all or nothing
 //! token       what leaves the process: text that can't be forged
 //! invitation  what lets one buyer into one sale
@@ -22,6 +23,7 @@ pub(crate) mod invitation;
 mod models;
 pub(crate) mod permits;
 pub(crate) mod slots;
+pub(crate) mod stripes;
 pub(crate) mod supply;
 mod sync;
 pub(crate) mod timestamp;

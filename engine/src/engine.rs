@@ -12,6 +12,7 @@
 //! stages    who may buy, who may register   shipping  orders on their way
 //! feed      orders, for a sink              reader    orders, from a folder
 //! waitlist  who is next when units come back
+//! create    sales, one or very many
 //! ```
 
 mod answers;
@@ -19,6 +20,7 @@ mod audience;
 mod audit;
 mod baskets;
 mod confirm;
+mod create;
 mod driver;
 mod events;
 mod feed;
@@ -189,6 +191,8 @@ impl Options {
         // If the wall clock was set back since, time goes on from the journal's last instant all the same.
         let ahead = recovery.latest().since(self.clock.now());
         let (catalogue, active) = recovery.finish(&setting);
+        let sold =
+            catalogue.sales.iter().filter(|sale| !sale.is_desk() && sale.durable_sequence() > 0).cloned().collect();
         let (journal, dir) = journal.unzip();
         let inner = Arc::new(EngineInner {
             clock: self.clock,
@@ -205,6 +209,7 @@ impl Options {
             creation: Mutex::new(()),
             activated: SegQueue::new(),
             active: Mutex::new(active),
+            sold: Mutex::new(sold),
             driven: AtomicBool::new(false),
             driver: ArcSwap::from_pointee(None),
         });
@@ -276,8 +281,31 @@ impl Engine {
     /// # Errors
     /// [`CreateError`] if its rules can't be kept, its name is taken, or the journal doesn't take it.
     pub fn create(&self, spec: SaleSpec) -> Result<Sale, CreateError> {
-        let inner = self.inner.create(spec)?;
+        let inner = self.inner.create_one(spec)?;
         Ok(Sale { engine: Arc::clone(&self.inner), inner })
+    }
+
+    /// Creates many sales at once, in the order of `specs`, which is also that of the answer. Durable when it answers.
+    ///
+    /// All of them, or none: every spec is checked, and every name, before anything is written. A name that exists,
+    /// or comes twice in `specs`, refuses all. Only a crash before the answer can leave a part of them, the first ones:
+    /// create those that [`Engine::sale`] doesn't find.
+    ///
+    /// # Errors
+    /// [`CreateError`] as for [`Engine::create`], for the first sale that can't be.
+    ///
+    /// ```
+    /// use sellout::{Engine, SaleSpec};
+    ///
+    /// let engine = Engine::in_memory();
+    /// let shops = (1..=1_000).map(|shop| SaleSpec::new(format!("shop-{shop}"), 200)).collect();
+    /// let sales = engine.create_many(shops)?;
+    /// assert_eq!((sales.len(), sales[6].name()), (1_000, "shop-7"));
+    /// # Ok::<(), sellout::CreateError>(())
+    /// ```
+    pub fn create_many(&self, specs: Vec<SaleSpec>) -> Result<Vec<Sale>, CreateError> {
+        let created = self.inner.create(specs)?;
+        Ok(created.into_iter().map(|inner| Sale { engine: Arc::clone(&self.inner), inner }).collect())
     }
 
     /// The sale of that name.

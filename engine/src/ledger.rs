@@ -215,7 +215,7 @@ impl RedisLedger {
     }
 
     fn goal(&self) -> Goal {
-        self.board.goal(self.source.sales())
+        self.board.goal(self.source.sold())
     }
 }
 

@@ -204,14 +204,16 @@ enum Verdict {
 pub(crate) struct CapTable {
     key: [u8; 16],
     first: u32,
-    segments: [OnceBox<Segment>; SEGMENTS],
+    segment: OnceBox<Segment>,
+    /// The others, which are made when probe windows are full.
+    more: OnceBox<[OnceBox<Segment>; SEGMENTS - 1]>,
 }
 
 impl CapTable {
     /// A table for `stock` units, hashed under `key`. No memory is taken before the first attempt.
     pub(crate) fn new(stock: u32, key: [u8; 16]) -> Self {
         let first = if MODEL { 2 } else { stock + stock / 4 + 16 };
-        Self { key, first, segments: std::array::from_fn(|_| OnceBox::new()) }
+        Self { key, first, segment: OnceBox::new(), more: OnceBox::new() }
     }
 
     /// Begins an attempt of `buyer` to get `units` more, under a cap of `limit`.
@@ -268,7 +270,7 @@ impl CapTable {
     /// Units of all buyers, held and bought: exact at rest.
     #[cfg(test)]
     pub(crate) fn totals(&self) -> (u64, u64) {
-        let cells = self.segments.iter().filter_map(OnceBox::get).flat_map(|segment| segment.cells.iter());
+        let cells = self.present().flat_map(|segment| segment.cells.iter());
         // Acquire: at rest this reads every finished operation.
         cells.map(|cell| Entry(cell[0].load(Ordering::Acquire))).fold((0, 0), |(held, bought), entry| {
             assert!(matches!(entry.state(), State::Empty | State::Vacant | State::Retired | State::Live), "{entry:?}");
@@ -279,7 +281,7 @@ impl CapTable {
     /// Segments that have memory.
     #[cfg(all(test, not(sellout_shuttle)))]
     pub(crate) fn segments(&self) -> usize {
-        self.segments.iter().filter_map(OnceBox::get).count()
+        self.present().count()
     }
 
     fn hash(&self, buyer: Buyer) -> u64 {
@@ -295,10 +297,28 @@ impl CapTable {
     }
 
     fn segment(&self, number: usize) -> &Segment {
-        self.segments[number].get_or_init(|| {
+        let place = match number.checked_sub(1) {
+            None => &self.segment,
+            Some(number) => &self.more.get_or_init(|| Box::new(std::array::from_fn(|_| OnceBox::new())))[number],
+        };
+        place.get_or_init(|| {
             let length = self.length(number) as usize;
             Box::new(Segment { cells: zeroed(length), reach: AtomicU64::new(0) })
         })
+    }
+
+    /// A segment, if it has memory.
+    #[inline]
+    fn made(&self, number: usize) -> Option<&Segment> {
+        match number.checked_sub(1) {
+            None => self.segment.get(),
+            Some(number) => self.more.get()?[number].get(),
+        }
+    }
+
+    /// The segments that have memory.
+    fn present(&self) -> impl Iterator<Item = &Segment> {
+        (0..SEGMENTS).map_while(|number| self.made(number))
     }
 
     fn index(&self, segment: usize, position: u32) -> CellIndex {
@@ -332,7 +352,7 @@ impl CapTable {
         let mut candidate = None;
         let mut present = 0;
         for number in 0..SEGMENTS {
-            let Some(segment) = self.segments[number].get() else { break };
+            let Some(segment) = self.made(number) else { break };
             present = number + 1;
             // Relaxed: a claim raises the reach before its fence, see `claim`; a smaller value read here only
             // hides entries that the fenced look of `verify` will meet.
@@ -416,7 +436,7 @@ impl CapTable {
         // the other's cell, and every used cell before it, below. Neither can miss the other.
         fence(Ordering::SeqCst);
         for number in 0..SEGMENTS {
-            let Some(segment) = self.segments[number].get() else { break };
+            let Some(segment) = self.made(number) else { break };
             // Relaxed: after the fence, see `publish`.
             let reach = segment.reach.load(Ordering::Relaxed);
             for distance in 0..self.window(number).min(u32::try_from(reach).unwrap_or(u32::MAX)) {
@@ -517,7 +537,7 @@ fn is(cell: &Cell, buyer: Buyer, entry: Entry) -> bool {
 
 impl fmt::Debug for CapTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let segments = self.segments.iter().filter(|segment| segment.get().is_some()).count();
+        let segments = self.present().count();
         f.debug_struct("CapTable").field("first", &self.first).field("segments", &segments).finish_non_exhaustive()
     }
 }

@@ -17,8 +17,6 @@
 //!   looked at: a hold noted in between leaves it low, for the next sweep.
 //! - A sweep that stops half-way, or panics in what it calls, takes no hold out of the sight of the others.
 
-use crossbeam_utils::CachePadded;
-
 use super::{
     slots::{BLOCK, Slots, Snapshot, State},
     sync::{AtomicU64, Ordering},
@@ -37,9 +35,9 @@ const ONE_NOTE: u64 = 1 << BOUND_BITS;
 /// The sale's bound: no hold falls due before it.
 #[derive(Debug)]
 pub(crate) struct Deadlines {
-    earliest: CachePadded<AtomicU64>,
+    earliest: AtomicU64,
     /// Sweeps under way: while there is one, `earliest` says nothing.
-    sweeps: CachePadded<AtomicU64>,
+    sweeps: AtomicU64,
     /// The bound from which the latest sweep began.
     before: AtomicU64,
 }
@@ -61,8 +59,7 @@ impl Drop for Sweep<'_> {
 
 impl Deadlines {
     pub(crate) fn new() -> Self {
-        let word = |value| CachePadded::new(AtomicU64::new(value));
-        Self { earliest: word(NEVER), sweeps: word(0), before: AtomicU64::new(0) }
+        Self { earliest: AtomicU64::new(NEVER), sweeps: AtomicU64::new(0), before: AtomicU64::new(0) }
     }
 
     /// The offset before which no hold falls due. It may lag behind: the hold it stood for may have ended.

@@ -1,6 +1,6 @@
 //! The right to one unit: the only linearization point of `reserve`.
 //!
-//! Free units are counted in padded stripes; a thread takes from its own stripe first, then from the others', so
+//! Free units are counted in stripes; a thread takes from its own stripe first, then from the others', so
 //! no unit is ever in transit where a refusal can't see it. A gate word beside them carries the marks by which a
 //! refusal is decided with one load:
 //!
@@ -23,9 +23,10 @@
 
 use std::fmt;
 
-use crossbeam_utils::CachePadded;
-
-use super::sync::{AtomicU64, Ordering};
+use super::{
+    stripes::Stripes,
+    sync::{AtomicU64, Ordering},
+};
 
 #[cfg(all(test, sellout_loom))]
 mod loom_tests;
@@ -133,22 +134,27 @@ pub(crate) enum Denied {
 /// Free units and the gate before them.
 #[derive(Debug)]
 pub(crate) struct Permits {
-    gate: CachePadded<AtomicU64>,
-    stripes: Box<[CachePadded<AtomicU64>]>,
+    gate: AtomicU64,
+    stripes: Stripes<AtomicU64>,
     /// Units that came back for the queue, and whether it is open: see `queue`. Written only while somebody is queued.
     queue: AtomicU64,
 }
 
 impl Permits {
-    /// `units` free units over `stripes` stripes, `scheduled` or not.
+    /// `units` free units over `stripes` stripes with a line each, `scheduled` or not.
     pub(crate) fn new(units: u64, stripes: usize, scheduled: bool) -> Self {
-        let stripes = stripes.max(1) as u64;
-        let share = |stripe: u64| units / stripes + u64::from(stripe < units % stripes);
-        Self {
-            gate: CachePadded::new(AtomicU64::new(if scheduled { SCHEDULED } else { 0 })),
-            stripes: (0..stripes).map(|stripe| CachePadded::new(AtomicU64::new(share(stripe)))).collect(),
-            queue: AtomicU64::new(0),
-        }
+        let count = stripes.max(1) as u64;
+        let share = |stripe: usize| units / count + u64::from((stripe as u64) < units % count);
+        Self::of(Stripes::padded(stripes, |stripe| AtomicU64::new(share(stripe))), scheduled)
+    }
+
+    /// `units` free units of a small sale: one count beside the gate.
+    pub(crate) fn small(units: u64, scheduled: bool) -> Self {
+        Self::of(Stripes::Bare(AtomicU64::new(units)), scheduled)
+    }
+
+    fn of(stripes: Stripes<AtomicU64>, scheduled: bool) -> Self {
+        Self { gate: AtomicU64::new(if scheduled { SCHEDULED } else { 0 }), stripes, queue: AtomicU64::new(0) }
     }
 
     /// What the gate says now.
@@ -176,9 +182,9 @@ impl Permits {
             if gate.0 & against != 0 {
                 return Err(Denied::Gate(gate));
             }
-            let (mut most, home) = (0, home % self.stripes.len());
+            let mut most = 0;
             for step in 0..self.stripes.len() {
-                match self.take_from((home + step) % self.stripes.len(), units) {
+                match Self::take_from(self.stripes.at(home + step), units) {
                     Ok(()) => return Ok(()),
                     Err(free) => most = most.max(free),
                 }
@@ -202,9 +208,9 @@ impl Permits {
 
     /// Takes up to `units` from the stripes, whatever the gate says. Says how many.
     pub(crate) fn drain(&self, home: usize, units: u64) -> u64 {
-        let (mut taken, home) = (0, home % self.stripes.len());
+        let mut taken = 0;
         for step in 0..self.stripes.len() {
-            let stripe = &self.stripes[(home + step) % self.stripes.len()];
+            let stripe = self.stripes.at(home + step);
             // Relaxed: only a hint; the compare-and-swap decides.
             let mut free = stripe.load(Ordering::Relaxed);
             while free > 0 && taken < units {
@@ -225,8 +231,7 @@ impl Permits {
 
     /// Takes `units` from one stripe, or says how many it had.
     #[inline]
-    fn take_from(&self, stripe: usize, units: u64) -> Result<(), u64> {
-        let stripe = &self.stripes[stripe];
+    fn take_from(stripe: &AtomicU64, units: u64) -> Result<(), u64> {
         // Acquire: an empty stripe that is part of a "none free" proof must not be an old value from before a
         // return whose gate was seen; coherence with that Acquire is what the proof needs.
         let mut free = stripe.load(Ordering::Acquire);
@@ -265,7 +270,7 @@ impl Permits {
             return false;
         }
         // Release: publishes the freed slot to the taker of the unit.
-        self.stripes[home % self.stripes.len()].fetch_add(units, Ordering::Release);
+        self.stripes.at(home).fetch_add(units, Ordering::Release);
         // Relaxed: only a first guess for the compare-and-swap.
         let mut gate = self.gate.load(Ordering::Relaxed);
         loop {

@@ -169,14 +169,16 @@ impl Chunk {
 /// All slots of one sale, in chunks that double the whole.
 pub(crate) struct Slots {
     first_log2: u32,
-    chunks: [OnceBox<Chunk>; CHUNKS],
+    first: OnceBox<Chunk>,
+    /// The others, which most sales never have.
+    more: OnceBox<[OnceBox<Chunk>; CHUNKS - 1]>,
 }
 
 impl Slots {
     /// Room for at least `count` slots. No memory is taken before the first hold.
     pub(crate) fn new(count: u32) -> Self {
         let first_log2 = count.max(if MODEL { 1 } else { BLOCK }).next_power_of_two().ilog2();
-        Self { first_log2, chunks: std::array::from_fn(|_| OnceBox::new()) }
+        Self { first_log2, first: OnceBox::new(), more: OnceBox::new() }
     }
 
     /// How many slots the first `chunks` chunks have together.
@@ -192,7 +194,11 @@ impl Slots {
     }
 
     pub(crate) fn chunk(&self, number: usize) -> &Chunk {
-        self.chunks[number].get_or_init(|| {
+        let place = match number.checked_sub(1) {
+            None => &self.first,
+            Some(number) => &self.more.get_or_init(|| Box::new(std::array::from_fn(|_| OnceBox::new())))[number],
+        };
+        place.get_or_init(|| {
             let length = (self.capacity(number + 1) - self.capacity(number)) as usize;
             let blocks = length.div_ceil(BLOCK as usize);
             Box::new(Chunk { slots: zeroed(length), blocks: zeroed(blocks), ends: zeroed(blocks.div_ceil(64)) })
@@ -201,7 +207,7 @@ impl Slots {
 
     /// The chunks that have memory, each with the index of its first slot.
     pub(crate) fn present(&self) -> impl Iterator<Item = (u32, &Chunk)> {
-        let chunks = self.chunks.iter().enumerate();
+        let chunks = std::iter::once(&self.first).chain(self.more.get().into_iter().flatten()).enumerate();
         chunks.filter_map(|(number, chunk)| chunk.get().map(|chunk| (self.capacity(number), chunk)))
     }
 

@@ -10,10 +10,9 @@
 
 use std::fmt;
 
-use crossbeam_utils::CachePadded;
-
 use super::{
     slots::Slots,
+    stripes::Stripes,
     sync::{AtomicU64, Ordering, spin},
 };
 
@@ -35,22 +34,21 @@ struct Shelf {
 /// The free slots of one sale.
 pub(crate) struct Supply {
     /// The first slot that no run has taken yet.
-    fresh: CachePadded<AtomicU64>,
+    fresh: AtomicU64,
     /// Slots that may be used.
     capacity: AtomicU64,
     run: u64,
-    shelves: Box<[CachePadded<Shelf>]>,
+    shelves: Stripes<Shelf>,
 }
 
 impl Supply {
     /// No slots yet; they will be handed to `stripes` stripes in runs of `run`.
     pub(crate) fn new(stripes: usize, run: u32) -> Self {
-        let shelf = || CachePadded::new(Shelf { run: AtomicU64::new(0), list: AtomicU64::new(0) });
         Self {
-            fresh: CachePadded::new(AtomicU64::new(0)),
+            fresh: AtomicU64::new(0),
             capacity: AtomicU64::new(0),
             run: u64::from(run.max(1)),
-            shelves: (0..stripes.max(1)).map(|_| shelf()).collect(),
+            shelves: Stripes::new(stripes, |_| Shelf { run: AtomicU64::new(0), list: AtomicU64::new(0) }),
         }
     }
 
@@ -76,7 +74,6 @@ impl Supply {
     /// A free slot for the holder of a permit; `None` only if the slots have run out of generations.
     #[inline]
     pub(crate) fn pop(&self, slots: &Slots, home: usize) -> Option<u32> {
-        let home = home % self.shelves.len();
         loop {
             // Acquire: the second look below comes after the search.
             let before = self.fresh.load(Ordering::Acquire);
@@ -84,15 +81,13 @@ impl Supply {
                 return Some(index);
             }
             for step in 0..self.shelves.len() {
-                let other = (home + step) % self.shelves.len();
-                let found = Self::pop_list(&self.shelves[other].list, slots);
+                let found = Self::pop_list(&self.shelves.at(home + step).list, slots);
                 if found.is_some() {
                     return found;
                 }
             }
             for step in 1..self.shelves.len() {
-                let other = (home + step) % self.shelves.len();
-                if let Some(index) = Self::pop_front(&self.shelves[other].run) {
+                if let Some(index) = Self::pop_front(&self.shelves.at(home + step).run) {
                     return Some(index);
                 }
             }
@@ -117,7 +112,7 @@ impl Supply {
     /// From the home stripe's own run, refilled if it is used up.
     #[inline]
     fn pop_run(&self, slots: &Slots, home: usize) -> Option<u32> {
-        let run = &self.shelves[home].run;
+        let run = &self.shelves.at(home).run;
         if let Some(index) = Self::pop_front(run) {
             return Some(index);
         }
@@ -173,7 +168,7 @@ impl Supply {
 
     /// Puts a free slot where others find it. Before its permit is given back.
     pub(crate) fn push(&self, slots: &Slots, home: usize, index: u32) {
-        let list = &self.shelves[home % self.shelves.len()].list;
+        let list = &self.shelves.at(home).list;
         // Relaxed: the compare-and-swap decides.
         let mut head = list.load(Ordering::Relaxed);
         loop {

@@ -2,24 +2,27 @@
 
 use std::{collections::HashSet, fmt, sync::Arc};
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 
 use crate::core::Buyer;
+
+type Layers = Vec<Arc<HashSet<Buyer>>>;
 
 /// Registered buyers, in layers. A new batch is merged with the layers that aren't larger, so adding `n` buyers in
 /// any batches costs `n log n`, and a look costs one search a layer, at most about 30.
 pub(crate) struct Registered {
-    layers: ArcSwap<Vec<Arc<HashSet<Buyer>>>>,
+    /// Nothing for a sale where nobody is.
+    layers: ArcSwapOption<Layers>,
 }
 
 impl Registered {
     pub(crate) fn new() -> Self {
-        Self { layers: ArcSwap::from_pointee(Vec::new()) }
+        Self { layers: ArcSwapOption::empty() }
     }
 
     #[inline]
     pub(crate) fn contains(&self, buyer: Buyer) -> bool {
-        self.layers.load().iter().any(|layer| layer.contains(&buyer))
+        self.layers.load().iter().flat_map(|layers| layers.iter()).any(|layer| layer.contains(&buyer))
     }
 
     /// Adds a batch. Callers take turns: the last one would win.
@@ -28,16 +31,16 @@ impl Registered {
         if batch.is_empty() {
             return;
         }
-        let mut layers = Vec::clone(&self.layers.load());
+        let mut layers = self.layers.load().as_deref().map_or_else(Vec::new, Vec::clone);
         while layers.last().is_some_and(|layer| layer.len() <= batch.len()) {
             batch.extend(layers.pop().iter().flat_map(|layer| layer.iter().copied()));
         }
         layers.push(Arc::new(batch));
-        self.layers.store(Arc::new(layers));
+        self.layers.store(Some(Arc::new(layers)));
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.layers.load().iter().map(|layer| layer.len()).sum()
+        self.layers.load().iter().flat_map(|layers| layers.iter()).map(|layer| layer.len()).sum()
     }
 }
 
@@ -60,6 +63,6 @@ mod tests {
         assert_eq!(registered.len(), 200);
         assert!((0..200).all(|number| registered.contains(Buyer::from(number))));
         assert!(!registered.contains(Buyer::from(200)));
-        assert!(registered.layers.load().len() < 8);
+        assert!(registered.layers.load().as_ref().unwrap().len() < 8);
     }
 }

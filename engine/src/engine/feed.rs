@@ -160,6 +160,11 @@ impl Source for Feed {
             .collect()
     }
 
+    fn sold(&self) -> Vec<SaleHead> {
+        let sold = self.engine.sold.lock();
+        sold.iter().map(|sale| SaleHead::new(&*sale.name, sale.durable_sequence())).collect()
+    }
+
     fn read(&self, sale: &str, after: u64, limit: usize, out: &mut Vec<SoldRecord>) -> Result<(), String> {
         let Some(sale) = self.engine.sale(sale) else { return Err(format!("no sale is called {sale:?}")) };
         self.orders(&sale, after, limit, out).map_err(|error| error.to_string())

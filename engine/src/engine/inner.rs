@@ -16,7 +16,7 @@ use crossbeam_queue::SegQueue;
 use parking_lot::{Mutex, RwLock};
 
 use super::{
-    answers::{ChangeError, CreateError},
+    answers::ChangeError,
     events::{Event, EventKind, Hub},
     settle::Settlement,
     state::{Changes, Extent, SaleInner, Setting},
@@ -70,28 +70,29 @@ pub(crate) enum Due {
 }
 
 impl Catalogue {
-    /// Adds a sale with its extents.
-    pub(crate) fn insert(&mut self, sale: &Arc<SaleInner>, extents: &[Extent]) {
+    /// Adds a sale, with the slots that were added to it since it was created.
+    pub(crate) fn insert(&mut self, sale: &Arc<SaleInner>, added: &[Extent]) {
         self.by_name.insert(Arc::clone(&sale.name), sale.number);
-        for extent in extents {
+        self.claim(sale.number, sale.first_extent());
+        for extent in added {
             self.claim(sale.number, *extent);
             sale.add_extent(*extent);
         }
-        let SaleSpec { opens_at, reminds_at, links_at, .. } = sale.spec;
+        let SaleSpec { opens_at, reminds_at, links_at, .. } = *sale.spec;
         for (at, due) in [(opens_at, Due::Opens), (reminds_at, Due::Reminds), (links_at, Due::Links)] {
             self.agenda.extend(at.map(|at| (at, sale.number, due)));
         }
         self.sales.push(Arc::clone(sale));
     }
 
-    fn claim(&mut self, sale: u32, extent: Extent) {
+    pub(crate) fn claim(&mut self, sale: u32, extent: Extent) {
         self.by_slot.insert(extent.base, sale);
         self.next_slot = self.next_slot.max(extent.base + extent.length);
     }
 }
 
 /// Whether a token can name `slots` slots from `base` on.
-fn room(base: u32, slots: u32) -> bool {
+pub(super) fn room(base: u32, slots: u32) -> bool {
     u64::from(base) + u64::from(slots) <= 1 << SLOT_BITS
 }
 
@@ -115,6 +116,8 @@ pub(crate) struct EngineInner {
     pub(crate) activated: SegQueue<Arc<SaleInner>>,
     /// Sales that have had a hold. Only `tick` looks.
     pub(crate) active: Mutex<Vec<Arc<SaleInner>>>,
+    /// Sales that have an order on disk, in the order of their first ones: what a sink asks for again and again.
+    pub(crate) sold: Mutex<Vec<Arc<SaleInner>>>,
     /// Whether a driver commits what is pending.
     pub(crate) driven: AtomicBool,
     /// Wakes the driver; set by it.
@@ -188,40 +191,6 @@ impl EngineInner {
     /// The sales that `tick` has yet to learn of.
     pub(crate) fn newly_active(&self) -> impl Iterator<Item = Arc<SaleInner>> {
         std::iter::from_fn(|| self.activated.pop()).filter(|sale| sale.list())
-    }
-
-    pub(crate) fn create(&self, spec: SaleSpec) -> Result<Arc<SaleInner>, CreateError> {
-        spec.check()?;
-        self.create_checked(spec)
-    }
-
-    pub(crate) fn create_checked(&self, spec: SaleSpec) -> Result<Arc<SaleInner>, CreateError> {
-        let _turn = self.creation.lock();
-        let (number, base, named) = {
-            let catalogue = self.catalogue.read();
-            if catalogue.by_name.contains_key(spec.name.as_str()) {
-                return Err(CreateError::NameTaken { name: spec.name });
-            }
-            let named = catalogue.named(&spec.audience);
-            let named = named.map_err(|name| CreateError::NoSuchSale { name: name.to_owned() })?;
-            (
-                u32::try_from(catalogue.sales.len()).expect("each sale has slots, and those are u32"),
-                catalogue.next_slot,
-                named,
-            )
-        };
-        let at = self.now();
-        let sale = Arc::new(SaleInner::new(number, spec, at, &self.setting).naming(named));
-        let length = sale.allocator.slots().capacity(1);
-        if !room(base, length) {
-            return Err(CreateError::Full { most: 1 << SLOT_BITS });
-        }
-        let extent = Extent { base, first: 0, length };
-        let created =
-            Record::SaleCreated { sale: number, base: extent.base, slots: length, at, spec: sale.spec.clone() };
-        self.write(|batch| batch.push(&created))?;
-        self.catalogue.write().insert(&sale, &[extent]);
-        Ok(sale)
     }
 
     /// Names the slots of the first `chunks` chunks, and lets them be used. The caller has the sale's `admin` lock.

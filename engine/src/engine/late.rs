@@ -29,64 +29,70 @@ pub(crate) enum Reason {
     OverCap,
 }
 
-/// Expired holds, the oldest first.
+/// Expired holds, the oldest first. A sale of which none has expired has no pages.
 #[derive(Debug)]
 pub(crate) struct LateBook {
+    pages: Option<Box<Pages>>,
+    room: u32,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
     entries: HashMap<HoldId, Late>,
     order: VecDeque<HoldId>,
     /// What was in expired baskets, as long as that may be wanted again.
     lines: HashMap<HoldId, Vec<Line>>,
-    room: usize,
 }
 
 impl LateBook {
     /// A book that remembers as many holds as the sale has units, and a few for small ones.
     pub(crate) fn new(stock: u32) -> Self {
-        Self { entries: HashMap::new(), order: VecDeque::new(), lines: HashMap::new(), room: stock.max(1_024) as usize }
+        Self { pages: None, room: stock.max(1_024) }
     }
 
     pub(crate) fn get(&self, id: HoldId) -> Option<Late> {
-        self.entries.get(&id).copied()
+        self.pages.as_ref()?.entries.get(&id).copied()
     }
 
     /// Notes that a hold has expired, unless more is known of it.
     pub(crate) fn expire(&mut self, id: HoldId, share: Share) {
-        if !self.entries.contains_key(&id) {
+        if self.get(id).is_none() {
             self.set(id, Late::Expired(share));
         }
     }
 
     /// Notes that a basket has expired, and what was in it.
     pub(crate) fn expire_basket(&mut self, id: HoldId, share: Share, lines: Vec<Line>) {
-        if !self.entries.contains_key(&id) {
-            self.lines.insert(id, lines);
+        if self.get(id).is_none() {
+            self.pages.get_or_insert_default().lines.insert(id, lines);
             self.set(id, Late::Expired(share));
         }
     }
 
     /// What was in an expired basket that nothing more is known of.
     pub(crate) fn lines(&self, id: HoldId) -> &[Line] {
-        self.lines.get(&id).map_or(&[], Vec::as_slice)
+        self.pages.as_ref().and_then(|pages| pages.lines.get(&id)).map_or(&[], Vec::as_slice)
     }
 
     /// What was in all of them.
     pub(crate) fn all_lines(&self) -> impl Iterator<Item = Line> {
-        self.lines.values().flatten().copied()
+        self.pages.iter().flat_map(|pages| pages.lines.values()).flatten().copied()
     }
 
     /// Notes what became of a hold; the first note of an expired hold makes room if it must.
     pub(crate) fn set(&mut self, id: HoldId, late: Late) {
-        if self.entries.insert(id, late).is_some() {
-            self.lines.remove(&id);
+        let Pages { entries, order, lines } = &mut **self.pages.get_or_insert_default();
+        if entries.insert(id, late).is_some() {
+            lines.remove(&id);
             return;
         }
-        self.order.push_back(id);
-        if self.order.len() > self.room
-            && let Some(oldest) = self.order.pop_front()
-            && !matches!(self.entries.get(&oldest), Some(Late::Reacquired(_)))
+        order.push_back(id);
+        if order.len() > self.room as usize
+            && let Some(oldest) = order.pop_front()
+            && !matches!(entries.get(&oldest), Some(Late::Reacquired(_)))
         {
-            self.entries.remove(&oldest);
-            self.lines.remove(&oldest);
+            entries.remove(&oldest);
+            lines.remove(&oldest);
         }
     }
 }
@@ -96,6 +102,13 @@ mod tests {
     use super::*;
     use crate::core::Buyer;
 
+    impl LateBook {
+        fn lengths(&self) -> (usize, usize) {
+            let pages = self.pages.as_ref().expect("a hold has expired");
+            (pages.entries.len(), pages.order.len())
+        }
+    }
+
     #[test]
     fn the_oldest_is_forgotten_first_and_the_book_stays_bounded() {
         let mut book = LateBook::new(1);
@@ -104,7 +117,7 @@ mod tests {
             book.set(id(slot), Late::Expired(Share { buyer: Buyer::from(1), quantity: 1 }));
         }
         book.set(id(4_999), Late::Refused(Reason::SoldOut));
-        assert_eq!((book.entries.len(), book.order.len()), (1_024, 1_024));
+        assert_eq!(book.lengths(), (1_024, 1_024));
         assert_eq!(book.get(id(5_000 - 1_025)), None);
         assert!(book.get(id(5_000 - 1_024)).is_some());
         assert_eq!(book.get(id(4_999)), Some(Late::Refused(Reason::SoldOut)));
@@ -121,6 +134,6 @@ mod tests {
             }
         }
         assert_eq!(book.get(id(0)), Some(Late::Reacquired(id(10_000))));
-        assert_eq!((book.entries.len(), book.order.len()), (1_024 + 4, 1_024));
+        assert_eq!(book.lengths(), (1_024 + 4, 1_024));
     }
 }

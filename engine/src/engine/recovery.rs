@@ -21,7 +21,7 @@ use super::{
     inner::Catalogue,
     late::{Late, LateBook, Reason},
     shipping::Shipped,
-    state::{Changes, Extent, SaleInner, Setting},
+    state::{Alike, Changes, Extent, Origin, SaleInner, Setting},
     waitlist::Replayed,
 };
 use crate::{
@@ -70,9 +70,11 @@ impl Image {
 
 /// A sale in the making.
 struct Draft {
-    spec: SaleSpec,
+    name: Arc<str>,
+    spec: Arc<SaleSpec>,
     base: Timestamp,
-    extents: Vec<Extent>,
+    first: Extent,
+    added: Vec<Extent>,
     changes: Changes,
     paused: bool,
     closed: bool,
@@ -91,6 +93,7 @@ struct Draft {
 #[derive(Default)]
 pub(crate) struct Recovery {
     sales: Vec<Draft>,
+    alike: Alike,
     incarnations: Vec<u64>,
     latest: Timestamp,
 }
@@ -109,7 +112,8 @@ impl Recovery {
                 if sale as usize != self.sales.len() {
                     return Err(format!("sale {sale} follows {} others", self.sales.len()));
                 }
-                self.sales.push(Draft::new(spec, at, Extent { base, first: 0, length: slots }));
+                let (name, spec) = self.alike.split(spec);
+                self.sales.push(Draft::new(name, spec, at, Extent { base, first: 0, length: slots }));
                 Ok(())
             }
             Record::SaleChanged { sale, at, change } => {
@@ -192,14 +196,14 @@ impl Recovery {
         let latest = self.latest;
         let mut catalogue = Catalogue::default();
         let (mut active, mut baskets) = (Vec::new(), BTreeSet::new());
-        for (number, draft) in (0..).zip(self.sales) {
+        for (number, mut draft) in (0..).zip(self.sales) {
             let members = draft.baskets.values().flatten().map(|part| part.line).chain(draft.late.all_lines());
             baskets.extend(members.map(|line| (number, line.sale)));
             let in_use = !draft.slots.is_empty() || !draft.waitlist.is_empty();
-            let (extents, announced) = (draft.extents.clone(), draft.announced.clone());
+            let (added, announced) = (std::mem::take(&mut draft.added), draft.announced.clone());
             let named = catalogue.named(&draft.spec.audience).expect("names were checked");
             let sale = Arc::new(draft.build(number, latest, setting).naming(named));
-            catalogue.insert(&sale, &extents);
+            catalogue.insert(&sale, &added);
             for notice in announced {
                 catalogue.strike(&sale, notice);
             }
@@ -240,12 +244,14 @@ impl Recovery {
 }
 
 impl Draft {
-    fn new(spec: SaleSpec, base: Timestamp, extent: Extent) -> Self {
+    fn new(name: Arc<str>, spec: Arc<SaleSpec>, base: Timestamp, first: Extent) -> Self {
         Self {
             late: LateBook::new(spec.stock),
+            name,
             spec,
             base,
-            extents: vec![extent],
+            first,
+            added: Vec::new(),
             changes: Changes { chunks: 1, ..Changes::default() },
             paused: false,
             closed: false,
@@ -268,7 +274,7 @@ impl Draft {
             Change::Closed => self.closed = true,
             Change::Extent { base, slots } => {
                 let first = self.capacity();
-                self.extents.push(Extent { base, first, length: slots });
+                self.added.push(Extent { base, first, length: slots });
                 self.changes.chunks += 1;
             }
             later @ (Change::Window { .. } | Change::Cap { .. }) => return Err(format!("{later:?} is not understood")),
@@ -280,7 +286,8 @@ impl Draft {
     }
 
     fn capacity(&self) -> u32 {
-        self.extents.last().map_or(0, |extent| extent.first + extent.length)
+        let last = self.added.last().unwrap_or(&self.first);
+        last.first + last.length
     }
 
     fn slot(&mut self, slot: u32) -> Result<&mut Image, String> {
@@ -376,14 +383,14 @@ impl Draft {
         let units: u64 = self.slots.iter().filter(taken).map(|image| u64::from(image.quantity)).sum();
         let offered = u64::from(self.spec.stock) + self.changes.added - self.changes.withdrawn;
         if units > offered {
-            return Err(format!("{}: {units} units are held or sold, of {offered}", self.spec.name));
+            return Err(format!("{}: {units} units are held or sold, of {offered}", self.name));
         }
         let mut shares: HashMap<Buyer, u64> = HashMap::new();
         for image in self.slots.iter().filter(taken) {
             let share = shares.entry(image.buyer).or_default();
             *share += u64::from(image.quantity);
             if *share > u64::from(self.spec.cap) {
-                let (name, buyer, cap) = (&self.spec.name, image.buyer, self.spec.cap);
+                let (name, buyer, cap) = (&self.name, image.buyer, self.spec.cap);
                 return Err(format!("{name}: buyer {buyer} has {share} units, with a cap of {cap}"));
             }
         }
@@ -392,8 +399,9 @@ impl Draft {
 
     /// The sale, with every slot as the journal has it.
     fn build(self, number: u32, latest: Timestamp, setting: &Setting) -> SaleInner {
-        let first_slots = self.extents.first().map(|extent| extent.length);
-        let sale = SaleInner::changed(number, self.spec, self.base, self.changes, first_slots, setting);
+        let Extent { base, length: first_slots, .. } = self.first;
+        let origin = Origin { number, name: self.name, spec: self.spec, at: self.base, base };
+        let sale = SaleInner::changed(origin, self.changes, Some(first_slots), setting);
         let fresh = u32::try_from(self.slots.len()).expect("slots are u32");
         if fresh > 0 {
             sale.allocator.restore_slots();

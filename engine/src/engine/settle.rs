@@ -37,6 +37,12 @@ impl Settle for Settlement {
         settle(&self.sale, self.id, self.sequence);
         self.sale.note_durable(self.sequence);
         if let Some(engine) = self.engine.upgrade() {
+            for part in self.parts.iter().filter(|part| part.sequence == 1) {
+                engine.sold.lock().push(Arc::clone(&part.sale));
+            }
+            if self.sequence == 1 && !self.sale.is_desk() {
+                engine.sold.lock().push(Arc::clone(&self.sale));
+            }
             announce_all(&engine, &self.sale, self.id, self.sequence, &self.parts);
         }
     }

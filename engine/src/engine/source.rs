@@ -80,7 +80,7 @@ impl Identity {
 
 /// Confirmed sales in the order in which they became durable.
 ///
-/// All three calls are made from the task that runs the ledger, which waits for them: they should take no longer
+/// All calls are made from the task that runs the ledger, which waits for them: they should take no longer
 /// than a read from the page cache.
 pub trait Source: Send + Sync {
     /// Whose sales these are. It stays the same for as long as the journal is open.
@@ -88,6 +88,14 @@ pub trait Source: Send + Sync {
 
     /// Every sale with its last durable sequence.
     fn sales(&self) -> Vec<SaleHead>;
+
+    /// Those of [`Source::sales`] that have a durable record: the ledger asks for them again and again, where there
+    /// may be very many others.
+    fn sold(&self) -> Vec<SaleHead> {
+        let mut heads = self.sales();
+        heads.retain(|head| head.last > 0);
+        heads
+    }
 
     /// Appends to `out` the durable records of `sale` whose sequence is beyond `after`, in order, at most `limit`.
     ///

@@ -20,8 +20,7 @@ use std::{
     },
 };
 
-use arc_swap::ArcSwap;
-use crossbeam_utils::CachePadded;
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 
 use super::{
@@ -29,7 +28,6 @@ use super::{
     audit::Audit,
     baskets::{self, Desk},
     late::LateBook,
-    orders,
     shipping::Shipped,
     waitlist::{self, WaitState},
 };
@@ -38,6 +36,7 @@ use crate::{
         Timestamp,
         allocator::{Allocator, Plan, Rules},
         permits::Mark,
+        stripes::Stripes,
     },
     spec::SaleSpec,
 };
@@ -79,78 +78,124 @@ pub(crate) struct Changes {
     pub(crate) chunks: usize,
 }
 
-/// One sale.
-pub(crate) struct SaleInner {
+/// Where a sale comes from.
+pub(crate) struct Origin {
     pub(crate) number: u32,
     pub(crate) name: Arc<str>,
-    pub(crate) spec: SaleSpec,
-    /// Offsets in `allocator` count from here.
-    pub(crate) base: Timestamp,
-    pub(crate) allocator: Allocator,
+    /// The rules, with the name taken out.
+    pub(crate) spec: Arc<SaleSpec>,
+    /// When it was created.
+    pub(crate) at: Timestamp,
+    /// Its first slot among all sales.
+    pub(crate) base: u32,
+}
+
+/// The rules of the sale that was met last: sales that differ in nothing but their names keep them once.
+#[derive(Default)]
+pub(crate) struct Alike {
+    last: Option<Arc<SaleSpec>>,
+}
+
+impl Alike {
+    /// The name, and the rules without it.
+    pub(crate) fn split(&mut self, mut spec: SaleSpec) -> (Arc<str>, Arc<SaleSpec>) {
+        let name = std::mem::take(&mut spec.name).into();
+        match &self.last {
+            Some(last) if **last == spec => (name, Arc::clone(last)),
+            _ => (name, Arc::clone(self.last.insert(Arc::new(spec)))),
+        }
+    }
+}
+
+/// One sale.
+///
+/// An engine may have hundreds of thousands of them: what most never need is behind a pointer. Words that everybody
+/// reads lie in the middle, a cache line or two away from those that are written all the time: the reference counts
+/// before them, the numbers of orders behind them.
+#[repr(C)]
+pub(crate) struct SaleInner {
+    pub(crate) late: Mutex<LateBook>,
+    pub(crate) admin: Mutex<Changes>,
+    pub(crate) name: Arc<str>,
     pub(crate) registered: Registered,
+    extents: Extents,
+    pub(crate) number: u32,
     /// Who waits, where somebody can: an idle sale without a waitlist pays one pointer.
     pub(crate) waitlist: Option<Box<WaitState>>,
+    /// Only the sale of all baskets has one.
+    pub(crate) desk: Option<Box<Desk>>,
     /// The sale that the audience names.
     pub(super) named: Option<Arc<Self>>,
     pub(crate) shipped: Mutex<Shipped>,
-    pub(crate) late: Mutex<LateBook>,
-    pub(crate) admin: Mutex<Changes>,
-    /// Only the sale of all baskets has one.
-    pub(crate) desk: Option<Box<Desk>>,
-    extents: ArcSwap<Vec<Extent>>,
+    /// Whether `tick` will learn that the sale has holds.
+    active: AtomicBool,
+    /// Whether `tick` has learnt it.
+    listed: AtomicBool,
+    /// Offsets in `allocator` count from here.
+    pub(crate) base: Timestamp,
+    /// The rules with which it was created, but for its name.
+    pub(crate) spec: Arc<SaleSpec>,
+    pub(crate) allocator: Allocator,
     /// The number that the next order gets in the journal.
     sequence: AtomicU64,
     /// The last order that is on disk.
     durable: AtomicU64,
     /// How many orders each stripe has numbered, where there is no journal.
-    unjournaled: Box<[CachePadded<AtomicU64>]>,
-    /// Whether `tick` will learn that the sale has holds.
-    active: AtomicBool,
-    /// Whether `tick` has learnt it.
-    listed: AtomicBool,
+    unjournaled: Stripes<AtomicU64>,
+}
+
+/// The sale's slots among all sales: those that it was created with, and those that were added.
+struct Extents {
+    first: Extent,
+    more: ArcSwapOption<Vec<Extent>>,
+}
+
+impl Extents {
+    #[inline]
+    fn find(&self, wanted: impl Fn(&Extent) -> bool) -> Option<Extent> {
+        if wanted(&self.first) {
+            return Some(self.first);
+        }
+        self.more.load().iter().flat_map(|more| more.iter()).copied().find(wanted)
+    }
 }
 
 impl SaleInner {
     /// A sale with its whole stock free.
-    pub(crate) fn new(number: u32, spec: SaleSpec, base: Timestamp, setting: &Setting) -> Self {
-        Self::changed(number, spec, base, Changes { chunks: 1, ..Changes::default() }, None, setting)
+    pub(crate) fn new(origin: Origin, setting: &Setting) -> Self {
+        Self::changed(origin, Changes { chunks: 1, ..Changes::default() }, None, setting)
     }
 
     /// A sale as recovery finds it: with its stock as it was changed, and nothing sold or held yet.
-    pub(crate) fn changed(
-        number: u32,
-        spec: SaleSpec,
-        base: Timestamp,
-        changes: Changes,
-        first_slots: Option<u32>,
-        setting: &Setting,
-    ) -> Self {
+    pub(crate) fn changed(origin: Origin, changes: Changes, first_slots: Option<u32>, setting: &Setting) -> Self {
+        let Origin { number, name, spec, at, base } = origin;
         let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let rules = Rules { cap: spec.cap, largest: spec.largest, hold: millis(spec.hold), grace: millis(spec.grace) };
         let stock = u64::from(spec.stock) + changes.added - changes.withdrawn;
         let stock = u32::try_from(stock).expect("no change takes a stock beyond MAX_STOCK or below zero");
-        let scheduled = spec.opens_at.is_some_and(|opens_at| opens_at > base);
+        let scheduled = spec.opens_at.is_some_and(|opens_at| opens_at > at);
         let Setting { stripes, cap_key: key, journaled } = *setting;
         let allocator = Allocator::new(rules, stock, Plan { stripes, key, scheduled, journaled, first_slots });
         allocator.grow(changes.chunks);
-        let counter = || CachePadded::new(AtomicU64::new(0));
+        let first = Extent { base, first: 0, length: allocator.slots().capacity(1) };
+        let unjournaled = if journaled { 1 } else { allocator.stripes() };
         Self {
             number,
-            name: spec.name.as_str().into(),
             late: Mutex::new(LateBook::new(spec.stock)),
-            desk: (spec.name == baskets::NAME).then(|| Box::new(Desk::new())),
+            desk: (*name == *baskets::NAME).then(|| Box::new(Desk::new())),
             waitlist: waitlist::of(spec.waitlist),
+            name,
             spec,
-            base,
+            base: at,
             allocator,
             registered: Registered::new(),
             named: None,
             shipped: Mutex::default(),
             admin: Mutex::new(changes),
-            extents: ArcSwap::from_pointee(Vec::new()),
+            extents: Extents { first, more: ArcSwapOption::empty() },
             sequence: AtomicU64::new(1),
             durable: AtomicU64::new(0),
-            unjournaled: (0..if journaled { 0 } else { stripes }).map(|_| counter()).collect(),
+            unjournaled: Stripes::new(unjournaled, |_| AtomicU64::new(0)),
             active: AtomicBool::new(false),
             listed: AtomicBool::new(false),
         }
@@ -160,6 +205,11 @@ impl SaleInner {
     pub(super) fn naming(mut self, named: Option<Arc<Self>>) -> Self {
         self.named = named;
         self
+    }
+
+    /// The rules with which it was created, whole.
+    pub(crate) fn named_spec(&self) -> SaleSpec {
+        SaleSpec { name: (*self.name).to_owned(), ..SaleSpec::clone(&self.spec) }
     }
 
     /// `instant` as an offset.
@@ -223,7 +273,7 @@ impl SaleInner {
         let stripes = self.unjournaled.len();
         let stripe = home % stripes;
         // Relaxed: a number, given once.
-        let count = self.unjournaled[stripe].fetch_add(1, Ordering::Relaxed);
+        let count = self.unjournaled.at(stripe).fetch_add(1, Ordering::Relaxed);
         count * stripes as u64 + stripe as u64 + 1
     }
 
@@ -232,7 +282,7 @@ impl SaleInner {
         let stripes = self.unjournaled.len() as u64;
         let (count, stripe) = ((sequence - 1) / stripes, (sequence - 1) % stripes);
         // Relaxed: whoever asks for an order has been told its number.
-        count < self.unjournaled[usize::try_from(stripe).expect("at most 64")].load(Ordering::Relaxed)
+        count < self.unjournaled.at(usize::try_from(stripe).expect("at most 64")).load(Ordering::Relaxed)
     }
 
     /// Recovery: orders up to `last` are in the journal.
@@ -254,22 +304,27 @@ impl SaleInner {
         self.durable.load(Ordering::Acquire)
     }
 
-    /// Names consecutive slots; under `admin`, after the journal has them.
+    /// The slots that it was created with.
+    pub(crate) fn first_extent(&self) -> Extent {
+        self.extents.first
+    }
+
+    /// Names further slots; under `admin`, after the journal has them.
     pub(crate) fn add_extent(&self, extent: Extent) {
-        let mut extents = Vec::clone(&self.extents.load());
-        extents.push(extent);
-        self.extents.store(Arc::new(extents));
+        let mut more = self.extents.more.load().as_deref().map_or_else(Vec::new, Vec::clone);
+        more.push(extent);
+        self.extents.more.store(Some(Arc::new(more)));
     }
 
     /// The slot's number among all sales.
     pub(crate) fn global(&self, slot: u32) -> u32 {
-        orders::global(&self.extents.load(), slot).expect("a slot is named before it is used")
+        let extent = self.extents.find(|extent| slot >= extent.first && slot - extent.first < extent.length);
+        extent.map(|extent| extent.base + (slot - extent.first)).expect("a slot is named before it is used")
     }
 
     /// The slot of this sale with that number, if it is one.
     pub(crate) fn local(&self, global: u32) -> Option<u32> {
-        let extents = self.extents.load();
-        let extent = extents.iter().find(|extent| global >= extent.base && global - extent.base < extent.length);
+        let extent = self.extents.find(|extent| global >= extent.base && global - extent.base < extent.length);
         extent.map(|extent| extent.first + (global - extent.base))
     }
 

@@ -6,6 +6,7 @@ mod crashes;
 mod journaled;
 mod live;
 mod lives;
+mod shops;
 mod stages;
 mod waiting_lives;
 mod waitlist;

@@ -22,6 +22,8 @@ use crate::{
 
 /// Slots written in one append: others may append in between.
 const TOGETHER: u32 = 8_192;
+/// Sales opened between two commits, and taken off the agenda while nobody can look one up.
+const OPENED_TOGETHER: usize = 4_096;
 
 /// A hold that has expired; of a basket, with what was in it.
 pub(super) struct Expired {
@@ -82,28 +84,44 @@ impl EngineInner {
         }
     }
 
-    /// Does what sales do by themselves, where its time has come.
+    /// Does what sales do by themselves, where its time has come. However many sales that are, nobody waits for all of
+    /// them: who comes to one that is to open opens it himself.
     fn act_on_agenda(&self, now: Timestamp, ticked: &mut Ticked) {
-        if self.catalogue.read().agenda.first().is_none_or(|(at, ..)| *at > now) {
-            return;
-        }
-        let due: Vec<(Arc<SaleInner>, Due)> = {
-            let mut catalogue = self.catalogue.write();
-            let later = catalogue.agenda.split_off(&(now.plus(std::time::Duration::from_millis(1)), 0, Due::Opens));
-            let due = std::mem::replace(&mut catalogue.agenda, later);
-            due.iter().map(|(_, number, due)| (Arc::clone(&catalogue.sales[*number as usize]), *due)).collect()
-        };
-        for (sale, due) in due {
-            match due {
-                Due::Opens if sale.open_if_due(now) => {
-                    ticked.opened += 1;
-                    self.publish(&sale, EventKind::Opened);
+        loop {
+            let due = self.take_due(now);
+            for (sale, due) in &due {
+                match due {
+                    Due::Opens if sale.open_if_due(now) => {
+                        ticked.opened += 1;
+                        self.publish(sale, EventKind::Opened);
+                    }
+                    Due::Opens => {}
+                    Due::Reminds => ticked.announced += u64::from(self.announce(sale, Notice::Reminder, now)),
+                    Due::Links => ticked.announced += u64::from(self.announce(sale, Notice::Link, now)),
                 }
-                Due::Opens => {}
-                Due::Reminds => ticked.announced += u64::from(self.announce(&sale, Notice::Reminder, now)),
-                Due::Links => ticked.announced += u64::from(self.announce(&sale, Notice::Link, now)),
             }
+            if due.len() < OPENED_TOGETHER {
+                return;
+            }
+            self.commit();
         }
+    }
+
+    /// The next entries of the agenda whose time has come.
+    fn take_due(&self, now: Timestamp) -> Vec<(Arc<SaleInner>, Due)> {
+        if self.catalogue.read().agenda.first().is_none_or(|(at, ..)| *at > now) {
+            return Vec::new();
+        }
+        let mut catalogue = self.catalogue.write();
+        let mut taken = Vec::new();
+        while taken.len() < OPENED_TOGETHER
+            && let Some(&(at, number, due)) = catalogue.agenda.first()
+            && at <= now
+        {
+            catalogue.agenda.pop_first();
+            taken.push((Arc::clone(&catalogue.sales[number as usize]), due));
+        }
+        taken
     }
 
     /// Ends the sale's overdue holds.

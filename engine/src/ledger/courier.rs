@@ -119,7 +119,7 @@ impl Courier<'_> {
         let asked = self.board.looks_asked();
         let old = last_look.is_none_or(|look| look.elapsed() >= self.options.look_every);
         let everywhere = old || asked > self.board.looks_done();
-        let mut heads = self.source.sales();
+        let mut heads = self.source.sold();
         for head in &heads {
             if !lanes.contains_key(&head.name) {
                 lanes.insert(head.name.clone(), Lane::default());
@@ -134,7 +134,7 @@ impl Courier<'_> {
             let marks = link.marks(&self.options.prefix, &names).await?;
             let marks: HashMap<String, _> = names.into_iter().map(str::to_owned).zip(marks).collect();
             // Asked again, after the watermarks: what is in Redis was durable before it was delivered.
-            heads = self.source.sales();
+            heads = self.source.sold();
             self.learn(&heads, marks, lanes);
         }
         self.board.connection_is_up();

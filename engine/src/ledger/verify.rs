@@ -180,7 +180,7 @@ where
         }
     }
     // What was sold while we walked is no stranger.
-    let newest = source.sales().into_iter().find(|head| head.name == sale).map_or(last, |head| head.last);
+    let newest = source.sold().into_iter().find(|head| head.name == sale).map_or(last, |head| head.last);
     let strangers = fields.iter().filter(|(sequence, _)| *sequence == 0 || *sequence > newest).count();
     Ok(strangers.try_into().unwrap_or(u64::MAX))
 }

@@ -29,7 +29,7 @@ impl Allocator {
             State::Sold { .. } => {
                 self.cap.settle(attempt.cell(), share.quantity);
                 // Relaxed: nobody else is there yet.
-                self.sold[0].fetch_add(u64::from(share.quantity), Ordering::Relaxed);
+                self.sold.at(0).fetch_add(u64::from(share.quantity), Ordering::Relaxed);
             }
             _ => {}
         }

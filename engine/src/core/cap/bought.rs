@@ -10,7 +10,7 @@
 //!   not end it: the buyer that was there when ours was claimed may have gone since.
 //! - An entry is believed only as a live one whose identity was read under its word.
 
-use super::{Buyer, CapTable, Entry, OnceBox, Ordering, Place, State, is};
+use super::{Buyer, CapTable, Entry, Ordering, Place, State, is};
 
 impl CapTable {
     /// Units that `buyer` has bought.
@@ -19,7 +19,7 @@ impl CapTable {
     /// Who comes after a `settle` of this buyer sees its units.
     pub(crate) fn bought(&self, buyer: Buyer) -> u32 {
         let hash = self.hash(buyer);
-        for (number, segment) in self.segments.iter().map_while(OnceBox::get).enumerate() {
+        for (number, segment) in self.present().enumerate() {
             // Relaxed: it only rises; who comes after the claim sees it at least as the claim left it.
             let reach = segment.reach.load(Ordering::Relaxed);
             for distance in 0..self.window(number).min(u32::try_from(reach).unwrap_or(u32::MAX)) {

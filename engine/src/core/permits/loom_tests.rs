@@ -137,7 +137,7 @@ fn returns_leave_the_gate_open_whatever_a_refusal_does() {
 /// The fault: a count is looked at and then written, by two at once.
 fn take_by_load_and_store(permits: &Permits, home: usize, units: u64) -> bool {
     (0..permits.stripes.len()).any(|step| {
-        let stripe = &permits.stripes[(home + step) % permits.stripes.len()];
+        let stripe = permits.stripes.at(home + step);
         let free = stripe.load(Ordering::Acquire);
         if free >= units {
             stripe.store(free - units, Ordering::Release);
@@ -148,7 +148,7 @@ fn take_by_load_and_store(permits: &Permits, home: usize, units: u64) -> bool {
 
 /// The fault: the count dips below what is free until it is repaired.
 fn take_by_subtraction_and_repair(permits: &Permits, home: usize, units: u64) -> bool {
-    let stripe = &permits.stripes[home];
+    let stripe = permits.stripes.at(home);
     let before = stripe.fetch_sub(units, Ordering::AcqRel).cast_signed();
     let enough = before >= units.cast_signed();
     if !enough {
@@ -163,7 +163,7 @@ fn take_marking_any_gate(permits: &Permits, home: usize, units: u64) -> bool {
         return false;
     }
     let stripes = permits.stripes.len();
-    let taken = (0..stripes).any(|step| permits.take_from((home + step) % stripes, units).is_ok());
+    let taken = (0..stripes).any(|step| Permits::take_from(permits.stripes.at(home + step), units).is_ok());
     if !taken {
         permits.gate.fetch_or(NONE_FREE, Ordering::AcqRel);
     }
@@ -177,7 +177,7 @@ fn take_marking_by_store(permits: &Permits, home: usize, units: u64) -> bool {
         return false;
     }
     let stripes = permits.stripes.len();
-    let taken = (0..stripes).any(|step| permits.take_from((home + step) % stripes, units).is_ok());
+    let taken = (0..stripes).any(|step| Permits::take_from(permits.stripes.at(home + step), units).is_ok());
     if !taken {
         permits.gate.store(gate.0 | NONE_FREE, Ordering::Release);
     }
@@ -194,12 +194,12 @@ fn give_behind_the_gate(permits: &Permits, home: usize) {
             Err(seen) => gate = seen,
         }
     }
-    permits.stripes[home].fetch_add(1, Ordering::Release);
+    permits.stripes.at(home).fetch_add(1, Ordering::Release);
 }
 
 /// The fault: the gate's marks are cleared, but no return is counted.
 fn give_without_counting(permits: &Permits, home: usize) {
-    permits.stripes[home].fetch_add(1, Ordering::Release);
+    permits.stripes.at(home).fetch_add(1, Ordering::Release);
     permits.gate.fetch_and(!(NONE_FREE | SOLD_OUT), Ordering::AcqRel);
 }
 

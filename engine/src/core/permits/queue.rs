@@ -85,7 +85,7 @@ impl Permits {
         let mut marks = QUEUED;
         if units > 0 {
             // Release: publishes the freed slots to the takers of the units.
-            self.stripes[home % self.stripes.len()].fetch_add(units, Ordering::Release);
+            self.stripes.at(home).fetch_add(units, Ordering::Release);
             marks |= NONE_FREE | SOLD_OUT;
         }
         // Relaxed: only a first guess for the compare-and-swap.
