@@ -71,7 +71,7 @@ fn one_buyer_gives_up_twice(begin: Begin) {
     give_up(&table);
     other.join().unwrap();
     assert_eq!(table.totals(), (0, 0));
-    let cells = table.segments.iter().filter_map(OnceBox::get).flat_map(|segment| segment.cells.iter());
+    let cells = table.present().flat_map(|segment| segment.cells.iter());
     let states: Vec<State> = cells.map(|cell| Entry(cell[0].load(Ordering::Acquire)).state()).collect();
     assert!(states.iter().all(|state| matches!(state, State::Empty | State::Vacant)), "a leak: {states:?}");
     assert!(begin(&table, buyer).is_ok(), "refused with nobody else there");

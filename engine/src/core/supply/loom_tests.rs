@@ -26,7 +26,7 @@ fn three_in_a_list() -> (Arc<Supply>, Arc<Slots>) {
 /// Every slot that is in a hand or in the list, sorted.
 fn all_of(supply: &Supply, slots: &Slots, hands: impl IntoIterator<Item = Option<u32>>) -> Vec<u32> {
     let mut all: Vec<u32> = hands.into_iter().flatten().collect();
-    while let Some(index) = Supply::pop_list(&supply.shelves[0].list, slots) {
+    while let Some(index) = Supply::pop_list(&supply.shelves.at(0).list, slots) {
         all.push(index);
         assert!(all.len() <= 8, "a list without an end: {all:?}");
     }
@@ -39,14 +39,14 @@ fn a_pop_beside_a_top_that_comes_back(pop: PopList) {
     let (supply, slots) = three_in_a_list();
     let (their_supply, their_slots) = (Arc::clone(&supply), Arc::clone(&slots));
     let other = thread::spawn(move || {
-        let list = &their_supply.shelves[0].list;
+        let list = &their_supply.shelves.at(0).list;
         let (first, second) = (pop(list, &their_slots), pop(list, &their_slots));
         if let Some(first) = first {
             their_supply.push(&their_slots, 0, first);
         }
         second
     });
-    let mine = pop(&supply.shelves[0].list, &slots);
+    let mine = pop(&supply.shelves.at(0).list, &slots);
     let theirs = other.join().unwrap();
     assert_eq!(all_of(&supply, &slots, [mine, theirs]), [0, 1, 2], "in hands: {mine:?} {theirs:?}");
 }
@@ -85,7 +85,7 @@ fn pushes_at_once_are_all_found() {
         let (their_supply, their_slots) = (Arc::clone(&supply), Arc::clone(&slots));
         let other = thread::spawn(move || {
             their_supply.push(&their_slots, 0, 0);
-            Supply::pop_list(&their_supply.shelves[0].list, &their_slots)
+            Supply::pop_list(&their_supply.shelves.at(0).list, &their_slots)
         });
         supply.push(&slots, 0, 1);
         let theirs = other.join().unwrap();
@@ -126,7 +126,7 @@ fn pop_list_without_a_tag(list: &AtomicU64, slots: &Slots) -> Option<u32> {
 /// As `three_in_a_list`, with lists whose heads carry no tag.
 fn an_untagged_pop_beside_a_top_that_comes_back() {
     let push = |supply: &Supply, slots: &Slots, index: u32| {
-        let list = &supply.shelves[0].list;
+        let list = &supply.shelves.at(0).list;
         let mut head = list.load(Ordering::Relaxed);
         loop {
             slots.set_link(index, head);
@@ -142,21 +142,21 @@ fn an_untagged_pop_beside_a_top_that_comes_back() {
     }
     let (their_supply, their_slots) = (Arc::clone(&supply), Arc::clone(&slots));
     let other = thread::spawn(move || {
-        let list = &their_supply.shelves[0].list;
+        let list = &their_supply.shelves.at(0).list;
         let (first, second) = (pop_list_without_a_tag(list, &their_slots), pop_list_without_a_tag(list, &their_slots));
         if let Some(first) = first {
             push(&their_supply, &their_slots, first);
         }
         second
     });
-    let mine = pop_list_without_a_tag(&supply.shelves[0].list, &slots);
+    let mine = pop_list_without_a_tag(&supply.shelves.at(0).list, &slots);
     let theirs = other.join().unwrap();
     assert_eq!(all_of(&supply, &slots, [mine, theirs]), [0, 1, 2], "in hands: {mine:?} {theirs:?}");
 }
 
 /// The fault: whoever refills writes its run over another's.
 fn refill_by_store(supply: &Supply, _: &Slots) -> Option<u32> {
-    let run = &supply.shelves[0].run;
+    let run = &supply.shelves.at(0).run;
     if let Some(index) = Supply::pop_front(run) {
         return Some(index);
     }

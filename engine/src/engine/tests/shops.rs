@@ -113,7 +113,7 @@ fn an_idle_sale_is_small_and_shares_its_rules() {
     assert!(gate + 16 >= 128 && size_of::<SaleInner>() - gate >= 128 + 48, "{gate}");
     // With its name, its places in the catalogue and the allocator's overhead it takes some 600 bytes.
     assert!(
-        size_of::<SaleInner>() <= 448,
+        size_of::<SaleInner>() <= 512,
         "{} bytes: what a sale seldom needs goes behind a box",
         size_of::<SaleInner>()
     );
