@@ -8,12 +8,15 @@
 //!   deadlines   when holds fall due
 //!   cap         what each buyer has
 //!   stripes     words of which each thread has one of its own
+//!   units       which unit a hold has, where they have faces
 //! baskets     units of several sales, all or nothing
+//! amounts     random amounts that add up to a budget
 //! token       what leaves the process: text that can't be forged
 //! invitation  what lets one buyer into one sale
 //! ```
 
 pub(crate) mod allocator;
+pub(crate) mod amounts;
 pub(crate) mod baskets;
 pub(crate) mod buyer;
 pub(crate) mod cap;
@@ -28,6 +31,7 @@ pub(crate) mod supply;
 mod sync;
 pub(crate) mod timestamp;
 pub(crate) mod token;
+pub(crate) mod units;
 
 pub use buyer::Buyer;
 pub use invitation::{Invitation, InvitationError};

@@ -13,6 +13,7 @@
 //! feed      orders, for a sink              reader    orders, from a folder
 //! waitlist  who is next when units come back
 //! create    sales, one or very many
+//! faces     which unit is which             detail    what stands beside a hold's record
 //! ```
 
 mod answers;
@@ -21,8 +22,10 @@ mod audit;
 mod baskets;
 mod confirm;
 mod create;
+mod detail;
 mod driver;
 mod events;
+mod faces;
 mod feed;
 mod inner;
 mod late;
@@ -66,12 +69,13 @@ use crate::{
 
 pub use answers::{
     CancelError, Cancelled, ChangeError, ConfirmError, Confirmation, CreateError, Ended, EnrollError, Enrolled,
-    ExtendError, NoSuchSale, Receipt, Rejection, ShipError,
+    ExtendError, NoSuchSale, Receipt, Rejection, ShipError, UnitsError,
 };
 pub use audit::{Audit, Digest};
 pub use baskets::{Basket, BasketLine, BasketRejection, BasketRules, Baskets};
 pub use driver::Driver;
 pub use events::{Event, EventKind, Events};
+pub use faces::{Face, FaceValue, Unit};
 pub use inner::Durability;
 pub use pending::Pending;
 pub use reader::JournalReader;

@@ -34,7 +34,8 @@ mod tests;
 pub(crate) use commit::{Batch, Journal, JournalOptions, Settle};
 pub(crate) use disk::{Disk, FsDisk};
 pub(crate) use record::{
-    BasketConfirmedRecord, BasketHeldRecord, Change, ConfirmedRecord, HeldRecord, Notice, Record, Unqueued,
+    BasketConfirmedRecord, BasketHeldRecord, Change, ConfirmedRecord, DetailRecord, HeldRecord, Notice, Record,
+    Unqueued,
 };
 pub(crate) use secret::read_secret;
 #[cfg(test)]

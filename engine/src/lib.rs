@@ -14,9 +14,10 @@ pub use core::{Buyer, End, Invitation, InvitationError, MAX_CAP, MAX_STOCK, Sale
 pub use engine::{
     AcceptError, Audit, Basket, BasketLine, BasketRejection, BasketRules, Baskets, CancelError, Cancelled, ChangeError,
     ConfirmError, Confirmation, CreateError, Digest, Driver, Durability, Ended, Engine, EnrollError, Enrolled, Event,
-    EventKind, Events, ExtendError, Hold, Identity, JoinError, JournalReader, Left, NoSuchSale, Options, Pending,
-    Place, Receipt, Rejection, Sale, SaleHead, SaleState, ShipError, SoldRecord, Source, Ticked, Waiting,
+    EventKind, Events, ExtendError, Face, FaceValue, Hold, Identity, JoinError, JournalReader, Left, NoSuchSale,
+    Options, Pending, Place, Receipt, Rejection, Sale, SaleHead, SaleState, ShipError, SoldRecord, Source, Ticked,
+    Unit, UnitsError, Waiting,
 };
 pub use journal::{JournalError, JournalStats, OpenError};
 pub use payment::{PaymentId, PaymentIdError};
-pub use spec::{Amounts, Audience, SaleSpec, SpecError, Units, WaitOrder, Waitlist};
+pub use spec::{Amounts, Audience, FaceError, SaleSpec, SpecError, Units, WaitOrder, Waitlist};

@@ -6,6 +6,11 @@ use siphasher::sip::SipHasher24;
 
 use crate::core::{Buyer, MAX_CAP, MAX_STOCK, Timestamp};
 
+mod units;
+
+pub use units::FaceError;
+pub(crate) use units::{check_labels, check_numbers};
+
 /// The longest hold, grace included: 366 days.
 pub(crate) const LONGEST_HOLD: Duration = Duration::from_hours(366 * 24);
 
@@ -197,6 +202,9 @@ pub enum SpecError {
         /// The time to accept as given.
         accept_within: Duration,
     },
+    /// Its units can't have these faces.
+    #[error(transparent)]
+    Units(#[from] FaceError),
 }
 
 impl SaleSpec {
@@ -294,7 +302,18 @@ impl SaleSpec {
         self
     }
 
-    /// What tells one unit from another.
+    /// What tells one unit from another: see [`Hold::units`](crate::Hold::units).
+    ///
+    /// ```
+    /// use sellout::{Amounts, Engine, Face, SaleSpec, Units};
+    ///
+    /// let gifts = Units::Amounts(Amounts { budget: 600_00, floor: 1, ceiling: 200_00, seed: 7 });
+    /// let sale = Engine::in_memory().create(SaleSpec::new("gifts", 300).units(gifts))?;
+    /// let hold = sale.reserve(7, 1)?;
+    /// let [unit] = &hold.units()[..] else { panic!("one unit") };
+    /// assert!(matches!(unit.face, Face::Amount(1..=200_00)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn units(mut self, units: Units) -> Self {
         self.units = units;
         self
@@ -350,6 +369,7 @@ impl SaleSpec {
         {
             return Err(SpecError::Registration { from, until });
         }
+        self.units.check(self.stock)?;
         Ok(())
     }
 }

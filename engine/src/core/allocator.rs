@@ -3,8 +3,9 @@
 //! The order of steps is what makes a refusal honest:
 //!
 //! ```text
-//! reserve   gate -> cap attempt -> permit -> slot -> cap committed -> held -> deadline noted
-//! end       held -> free (compare-and-swap) -> end noted -> cap share back -> slot findable -> permit back, gate moved
+//! reserve   gate -> cap attempt -> permit -> slot -> cap committed -> units -> held -> deadline noted
+//! end       held -> free (compare-and-swap) -> end noted -> cap share back -> units back -> slot findable
+//!                -> permit back, gate moved
 //! confirm   held -> confirming (compare-and-swap)  ...journal...  -> sold -> cap bought, sold counted
 //! ```
 //!
@@ -22,6 +23,7 @@ use super::{
     stripes::Stripes,
     supply::Supply,
     sync::{AtomicU64, MODEL, Ordering},
+    units::Pool,
 };
 
 mod changes;
@@ -35,6 +37,9 @@ mod shuttle_tests;
 mod stock;
 #[cfg(all(test, not(any(sellout_loom, sellout_shuttle))))]
 mod tests;
+mod units;
+
+pub(crate) use units::Whereabouts;
 
 pub(crate) use parts::Marks;
 
@@ -158,6 +163,8 @@ pub(crate) struct Allocator {
     supply: Supply,
     slots: Slots,
     cap: CapTable,
+    /// Which unit is which, if they have faces.
+    units: Option<Box<Pool>>,
     /// Not zero if a slot has changed since the changes were last drained; counted only if `journaled`.
     changed: AtomicU64,
     /// Not zero if a hold has ended since the ends were last drained; counted only if `journaled`.
@@ -197,6 +204,7 @@ impl Allocator {
             slots,
             cap: CapTable::new(stock, key),
             deadlines: Deadlines::new(),
+            units: None,
             total: AtomicU64::new(u64::from(stock)),
             sold: Stripes::new(shelves, |_| AtomicU64::new(0)),
             changed: AtomicU64::new(0),
@@ -310,9 +318,10 @@ impl Allocator {
         Ok(Made { id: HoldId { slot, generation, key_epoch }, due })
     }
 
-    /// Finds the slot of an attempt that has its permits, and enters its units in the cap table.
+    /// Finds the slot of an attempt that has its permits, enters its units in the cap table, and chooses them.
     ///
-    /// From the slot's next word on others may end the hold, so the buyer's share is in the table before.
+    /// From the slot's next word on others may end the hold, so the buyer's share is in the table before, and the units
+    /// are with the slot.
     #[inline]
     fn enter(&self, attempt: Attempt, quantity: u32, home: usize, key_epoch: u16) -> Result<(u32, Meta), Refusal> {
         let Some(slot) = self.supply.pop(&self.slots, home).or_else(|| self.first_slot(home)) else {
@@ -321,6 +330,7 @@ impl Allocator {
             return Err(self.nothing_free());
         };
         self.cap.commit(&attempt, quantity);
+        self.enter_units(slot, quantity);
         Ok((slot, Meta { cell: attempt.cell(), quantity, key_epoch }))
     }
 
@@ -471,6 +481,7 @@ impl Allocator {
         self.note_change(slot);
         self.note_end(slot);
         self.cap.release(meta.cell, meta.quantity);
+        self.leave_units(slot, meta.quantity);
         if reusable {
             self.supply.push(&self.slots, home, slot);
         } else {

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{
     core::{Buyer, End, Timestamp, Token, TokenError},
     journal::JournalError,
-    spec::SpecError,
+    spec::{FaceError, SpecError},
 };
 
 /// Why there is no hold.
@@ -189,6 +189,18 @@ pub enum CancelError {
     Ended(Ended),
 }
 
+/// Why nobody can say which units a hold has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnitsError {
+    /// It is no token of this sale.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The hold has ended unsold: its units are not its own any more.
+    #[error("the hold has ended, and has no units any more: {0}")]
+    Ended(Ended),
+}
+
 /// Why a deadline was not moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -280,6 +292,18 @@ pub enum ChangeError {
         /// When it ended.
         until: Timestamp,
     },
+    /// The amounts of the sale add up to its budget, and would not any more.
+    #[error("the amounts of this sale add up to its budget as they are: create a second sale")]
+    FixedBudget,
+    /// The units of the sale are listed, and new ones need labels.
+    #[error("the units of this sale are listed: add them with their labels, by Sale::add_listed")]
+    NeedsLabels,
+    /// The units of the sale have no labels.
+    #[error("the units of this sale are not listed: add them by Sale::add_stock")]
+    NoLabels,
+    /// The new units can't have these faces.
+    #[error(transparent)]
+    Units(#[from] FaceError),
     /// The journal didn't take it; after a failed sync the change may be on disk or not.
     #[error("not changed for certain: {0}")]
     Journal(#[from] JournalError),

@@ -19,6 +19,7 @@ use super::{
     Engine,
     answers::{CancelError, Cancelled, ConfirmError, CreateError, ExtendError, Rejection},
     events::EventKind,
+    faces::Unit,
     inner::{EngineInner, home},
     pending::Pending,
     sale::{Sale, ended},
@@ -128,6 +129,8 @@ pub struct BasketLine {
     pub quantity: u32,
     /// The number of the order in that sale, once the basket is sold.
     pub order: Option<u64>,
+    /// Which units, if the sale's can be told apart.
+    pub units: Vec<Unit>,
 }
 
 /// The baskets of an engine: see [`Engine::baskets`]. Cheap to clone.
@@ -399,8 +402,9 @@ impl Baskets {
             Standing::Sold { sequence, .. } => Some(sequence),
             _ => None,
         };
+        let units = inner.units_at(part.slot, part.generation).unwrap_or_default();
         let sale = Sale { engine: Arc::clone(self.engine()), inner };
-        BasketLine { sale, quantity: part.line.quantity, order }
+        BasketLine { sale, quantity: part.line.quantity, order, units }
     }
 }
 

@@ -3,7 +3,8 @@
 //! With a journal, everything between looking at the slot and appending the record happens under the append lock:
 //! a hold is confirming exactly if its record is appended, records stand in the order of the decisions, and a
 //! second confirmation of the same hold finds its position already handed out. Holds are journaled a tick late, but
-//! the end of a hold whose unit or share this order uses stands before the order, in the same append.
+//! the end of a hold whose unit or share this order uses stands before the order, in the same append, and so does
+//! which units the order has.
 //!
 //! ```text
 //!                      standing           decision                 record       answer, once durable
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use super::{
     answers::{ConfirmError, Confirmation, Receipt},
     baskets,
+    detail::write_detail,
     inner::home,
     late::{Late, Reason},
     pending::{Pending, Verdict},
@@ -193,6 +195,7 @@ impl Sale {
                     let sold = baskets::Sold { id, buyer, sequence, payment, at, replaces };
                     baskets::write_sold(&self.inner, &sold, batch)
                 } else {
+                    write_detail(&self.inner, slot, generation, batch);
                     batch.push(&Record::Confirmed(ConfirmedRecord {
                         sale,
                         sequence,

@@ -7,10 +7,15 @@ use std::{collections::HashSet, sync::Arc};
 
 use super::{
     answers::CreateError,
+    faces::write_labels,
     inner::{EngineInner, room},
     state::{Alike, Extent, Origin, SaleInner},
 };
-use crate::{core::token::SLOT_BITS, journal::Record, spec::SaleSpec};
+use crate::{
+    core::token::SLOT_BITS,
+    journal::Record,
+    spec::{SaleSpec, Units},
+};
 
 /// Sales in one append, and sales that are listed while nobody can look one up.
 const TOGETHER: usize = 4_096;
@@ -90,6 +95,9 @@ impl EngineInner {
                 for sale in part {
                     let Extent { base, length: slots, .. } = sale.first_extent();
                     let (at, spec) = (sale.base, sale.named_spec());
+                    if let Units::Listed(labels) = &spec.units {
+                        write_labels(sale.number, labels, batch);
+                    }
                     batch.push(&Record::SaleCreated { sale: sale.number, base, slots, at, spec });
                 }
             })?;

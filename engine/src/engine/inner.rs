@@ -18,6 +18,7 @@ use parking_lot::{Mutex, RwLock};
 use super::{
     answers::ChangeError,
     events::{Event, EventKind, Hub},
+    faces::write_labels,
     settle::Settlement,
     state::{Changes, Extent, SaleInner, Setting},
 };
@@ -214,19 +215,33 @@ impl EngineInner {
         Ok(())
     }
 
-    /// Puts `units` more on sale. True if that ended a time in which nothing was free.
-    pub(crate) fn add_stock(&self, sale: &SaleInner, units: u32) -> Result<bool, ChangeError> {
+    /// Puts `units` more on sale, with their labels if they have any. True if that ended a time in which nothing was
+    /// free.
+    pub(crate) fn add_stock(
+        &self,
+        sale: &SaleInner,
+        units: u32,
+        labels: Option<Arc<[Box<str>]>>,
+    ) -> Result<bool, ChangeError> {
         let mut changes = sale.admin.lock();
         if sale.allocator.gate().is_closed() {
             return Err(ChangeError::Closed);
         }
+        sale.check_more(changes.added, units, labels.as_deref())?;
         let total = sale.allocator.total() + u64::from(units);
         if total > u64::from(MAX_STOCK) {
             return Err(ChangeError::Stock { add: units, total, most: MAX_STOCK });
         }
         self.grow(sale, &mut changes, sale.allocator.chunks_for(total))?;
-        self.write_change(sale, Change::Added { units })?;
+        let (number, at) = (sale.number, self.now());
+        self.write(|batch| {
+            write_labels(number, labels.as_deref().unwrap_or_default(), batch);
+            batch.push(&Record::SaleChanged { sale: number, at, change: Change::Added { units } });
+        })?;
         changes.added += u64::from(units);
+        if let (Some(faces), Some(labels)) = (&sale.faces, labels) {
+            faces.list(labels);
+        }
         Ok(sale.allocator.add(units, home()))
     }
 

@@ -5,17 +5,21 @@
 //!
 //! - a hold or an end of an earlier generation than the slot has is old news;
 //! - a confirmation stands for good: an end of the same hold, or a later hold in its slot, is a contradiction;
-//! - the sequences of a sale run 1, 2, 3, .. without a gap.
+//! - the sequences of a sale run 1, 2, 3, .. without a gap;
+//! - where units have faces, each hold has its own: see `faces`.
 //!
 //! A hold that was made in the last tick before a crash may not be there. Its slot then begins the same generation
 //! again, but under another key epoch: the lost hold's token is known as genuine and forgotten, and touches nothing.
 
 mod baskets;
+mod faces;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
+
+use faces::{Marks, Told, Unfinished};
 
 use super::{
     inner::Catalogue,
@@ -32,8 +36,8 @@ use crate::{
         permits::Mark,
         slots::State,
     },
-    journal::{Change, ConfirmedRecord, HeldRecord, Notice, Record},
-    spec::SaleSpec,
+    journal::{Change, ConfirmedRecord, DetailRecord, HeldRecord, Notice, Record},
+    spec::{SaleSpec, Units, check_numbers},
 };
 
 /// A slot as the journal has it so far.
@@ -87,6 +91,8 @@ struct Draft {
     slots: Vec<Image>,
     /// In the sale of all baskets: what is in each, by its slot.
     baskets: BTreeMap<u32, Vec<BasketPart>>,
+    /// What is told of its units, where they can be told apart.
+    units: Told,
 }
 
 /// What the records have told so far.
@@ -94,6 +100,7 @@ struct Draft {
 pub(crate) struct Recovery {
     sales: Vec<Draft>,
     alike: Alike,
+    unfinished: Unfinished,
     incarnations: Vec<u64>,
     latest: Timestamp,
 }
@@ -104,11 +111,13 @@ impl Recovery {
         match record {
             Record::Opened { incarnation, at, .. } => {
                 self.incarnations.push(incarnation);
+                self.unfinished.forget();
                 self.saw(at);
                 Ok(())
             }
-            Record::SaleCreated { sale, base, slots, at, spec } => {
+            Record::SaleCreated { sale, base, slots, at, mut spec } => {
                 self.saw(at);
+                self.unfinished.complete(sale, &mut spec)?;
                 if sale as usize != self.sales.len() {
                     return Err(format!("sale {sale} follows {} others", self.sales.len()));
                 }
@@ -118,7 +127,12 @@ impl Recovery {
             }
             Record::SaleChanged { sale, at, change } => {
                 self.saw(at);
-                self.sale(sale)?.change(change)
+                let mut unfinished = std::mem::take(&mut self.unfinished);
+                let draft = self.sale(sale)?;
+                draft.units.change(&draft.spec, sale, change, &mut unfinished)?;
+                draft.change(change)?;
+                self.unfinished = unfinished;
+                Ok(())
             }
             Record::Registered { sale, buyers } => {
                 self.sale(sale)?.registered.extend(buyers);
@@ -145,6 +159,22 @@ impl Recovery {
                 self.sale(sale)?.late.set(hold, Late::Refused(reason));
                 Ok(())
             }
+            later => self.replay_later(later),
+        }
+    }
+
+    /// The kinds that came after the first version.
+    fn replay_later(&mut self, record: Record) -> Result<(), String> {
+        match record {
+            Record::UnitsListed { sale, labels } => {
+                self.unfinished.listed(sale, labels);
+                Ok(())
+            }
+            Record::UnitsWithdrawn { sale, units } => {
+                self.unfinished.withdrawn(sale, units);
+                Ok(())
+            }
+            Record::Detail(detail) => self.sale(detail.sale)?.detail(detail),
             Record::BasketHeld(held) => self.basket_held(held),
             Record::BasketConfirmed(confirmed) => {
                 self.saw(confirmed.at);
@@ -171,7 +201,8 @@ impl Recovery {
                 self.saw(at);
                 self.sale(sale)?.shipped(sequence)
             }
-            later => Err(format!("{later:?} is not understood")),
+            Record::Halted { .. } => Err("a halt is not understood".to_owned()),
+            first => unreachable!("{first:?} is of the first version"),
         }
     }
 
@@ -225,11 +256,11 @@ impl Recovery {
             return Ok(());
         }
         let mut earlier = HashSet::new();
-        for Draft { spec, .. } in &self.sales {
+        for Draft { name: sale, spec, .. } in &self.sales {
             if let Some(name) = spec.audience.named().filter(|name| !earlier.contains(name)) {
-                return Err(format!("{}: its audience names {name}, which was not there", spec.name));
+                return Err(format!("{sale}: its audience names {name}, which was not there"));
             }
-            earlier.insert(spec.name.as_str());
+            earlier.insert(&**sale);
         }
         Ok(())
     }
@@ -262,6 +293,7 @@ impl Draft {
             shipped: Shipped::default(),
             slots: Vec::new(),
             baskets: BTreeMap::new(),
+            units: Told::default(),
         }
     }
 
@@ -301,17 +333,47 @@ impl Draft {
         Ok(&mut self.slots[index])
     }
 
+    /// What is told of a hold beside its record, and before it.
+    fn detail(&mut self, detail: DetailRecord) -> Result<(), String> {
+        let DetailRecord { slot, generation, units, .. } = detail;
+        let image = *self.slot(slot)?;
+        if generation < image.generation || units.is_empty() {
+            return Ok(());
+        }
+        if self.spec.units == Units::Alike {
+            return Err(format!("slot {slot} has units of a sale whose units are alike"));
+        }
+        if let Stage::Sold(sequence) = image.stage
+            && self.units.of(slot, generation) != units
+        {
+            return Err(format!("order {sequence} has other units than before"));
+        }
+        self.units.hold(slot, generation, units);
+        Ok(())
+    }
+
+    /// Says whether the units of a hold were told, where they can be told apart.
+    fn check_units(&self, slot: u32, hold: &Image) -> Result<(), String> {
+        let (told, quantity) = (self.units.of(slot, hold.generation).len(), hold.quantity);
+        if self.spec.units != Units::Alike && told as u64 != u64::from(quantity) {
+            return Err(format!("slot {slot} has {quantity} units, of which {told} are told"));
+        }
+        Ok(())
+    }
+
     fn held(&mut self, held: &HeldRecord) -> Result<(), String> {
         let HeldRecord { slot, generation, key_epoch, quantity, buyer, deadline, .. } = *held;
         self.waitlist.held(held)?;
-        let image = self.slot(slot)?;
+        let image = *self.slot(slot)?;
         match image.stage {
             _ if generation < image.generation => return Ok(()),
             Stage::Sold(_) if generation == image.generation => return Ok(()),
             Stage::Sold(sequence) => return Err(format!("slot {slot} is held again after order {sequence}")),
             _ => {}
         }
-        *image = Image { generation, key_epoch, quantity, buyer, stage: Stage::Held(deadline) };
+        let held = Image { generation, key_epoch, quantity, buyer, stage: Stage::Held(deadline) };
+        self.check_units(slot, &held)?;
+        *self.slot(slot)? = held;
         Ok(())
     }
 
@@ -348,14 +410,15 @@ impl Draft {
             return Err(format!("order {sequence} follows order {}", self.sequence));
         }
         self.sequence = sequence;
-        let image = self.slot(slot)?;
+        let image = *self.slot(slot)?;
         if sold.generation < image.generation {
             return Err(format!("order {sequence} sells a hold that has ended"));
         }
         if let Stage::Sold(other) = image.stage {
             return Err(format!("order {sequence} sells slot {slot}, which order {other} has"));
         }
-        *image = Image { stage: Stage::Sold(sequence), ..sold };
+        self.check_units(slot, &sold)?;
+        *self.slot(slot)? = Image { stage: Stage::Sold(sequence), ..sold };
         Ok(())
     }
 
@@ -365,7 +428,7 @@ impl Draft {
             Notice::Link => self.spec.links_at,
         };
         if planned.is_none() || self.announced.contains(&notice) {
-            return Err(format!("{}: {notice:?} was announced twice, or never to be", self.spec.name));
+            return Err(format!("{}: {notice:?} was announced twice, or never to be", self.name));
         }
         self.announced.push(notice);
         Ok(())
@@ -394,11 +457,23 @@ impl Draft {
                 return Err(format!("{name}: buyer {buyer} has {share} units, with a cap of {cap}"));
             }
         }
-        Ok(())
+        if let Units::Numbered { first } = self.spec.units {
+            let numbers = u64::from(self.spec.stock) + self.changes.added;
+            check_numbers(first, numbers).map_err(|error| format!("{}: {error}", self.name))?;
+        }
+        self.marks().map(|_| ()).map_err(|why| format!("{}: {why}", self.name))
+    }
+
+    /// Which units are not free; none are marked where all are alike.
+    fn marks(&self) -> Result<Marks, String> {
+        let taken = |(_, image): &(u32, &Image)| !matches!(image.stage, Stage::Free(_));
+        let living = (0..).zip(&self.slots).filter(taken).map(|(slot, image)| (slot, image.generation));
+        self.units.marks(u64::from(self.spec.stock) + self.changes.added, living)
     }
 
     /// The sale, with every slot as the journal has it.
-    fn build(self, number: u32, latest: Timestamp, setting: &Setting) -> SaleInner {
+    fn build(mut self, number: u32, latest: Timestamp, setting: &Setting) -> SaleInner {
+        let marks = self.marks().expect("checked before");
         let Extent { base, length: first_slots, .. } = self.first;
         let origin = Origin { number, name: self.name, spec: self.spec, at: self.base, base };
         let sale = SaleInner::changed(origin, self.changes, Some(first_slots), setting);
@@ -407,6 +482,12 @@ impl Draft {
             sale.allocator.restore_slots();
         }
         sale.allocator.restore_fresh(fresh);
+        sale.allocator.restore_free_units(marks.fresh(), marks.free());
+        if let Some(faces) = &sale.faces {
+            for labels in std::mem::take(&mut self.units.labels) {
+                faces.list(labels);
+            }
+        }
         for (slot, image) in (0..).zip(&self.slots) {
             let state = match image.stage {
                 Stage::Free(end) => {
@@ -418,6 +499,7 @@ impl Draft {
                 Stage::Sold(sequence) => State::Sold { sequence },
             };
             sale.allocator.restore(image.id(slot), image.share(), state);
+            sale.allocator.restore_units(slot, self.units.of(slot, image.generation));
         }
         for (slot, parts) in &self.baskets {
             sale.desk().table.fill(sale.allocator.slots(), *slot, parts);

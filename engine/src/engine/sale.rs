@@ -7,6 +7,7 @@ use super::{
     answers::{CancelError, Cancelled, ChangeError, Ended, ExtendError, Rejection},
     audit::Audit,
     events::EventKind,
+    faces::write_withdrawn,
     inner::{EngineInner, home},
     state::{SaleInner, SaleState},
     tick::write_ends,
@@ -222,12 +223,13 @@ impl Sale {
         }
     }
 
-    /// Puts `units` more on sale. Durable when it answers.
+    /// Puts `units` more on sale; numbered ones go on counting. Durable when it answers.
     ///
     /// # Errors
-    /// [`ChangeError`] if the stock would be too large, the sale is closed, or the journal doesn't take it.
+    /// [`ChangeError`] if the stock would be too large, the sale is closed, its units need labels or add up to a
+    /// budget, or the journal doesn't take it.
     pub fn add_stock(&self, units: u32) -> Result<(), ChangeError> {
-        if self.engine.add_stock(&self.inner, units)? {
+        if self.engine.add_stock(&self.inner, units, None)? {
             self.publish(EventKind::Restocked);
         }
         Ok(())
@@ -236,16 +238,19 @@ impl Sale {
     /// Takes up to `units` free units off sale; says how many. Durable when it answers.
     ///
     /// # Errors
-    /// [`ChangeError::Journal`] if the journal doesn't take it: the units stay off sale until the engine is opened
-    /// again.
+    /// [`ChangeError::FixedBudget`] if the units add up to a budget. [`ChangeError::Journal`] if the journal doesn't
+    /// take it: the units stay off sale until the engine is opened again.
     pub fn withdraw(&self, units: u32) -> Result<u32, ChangeError> {
         let mut changes = self.inner.admin.lock();
+        self.inner.check_withdrawal()?;
         let units = self.inner.allocator.withdraw(units, home());
+        let which = self.inner.allocator.withdraw_units(units);
         changes.withdrawn += u64::from(units);
         let (sale, at) = (self.inner.number, self.engine.now());
         self.engine.write(|batch| {
             // The units may have come from holds that have just ended: their ends stand before this.
             write_ends(&self.inner, at, batch);
+            write_withdrawn(sale, &which, batch);
             batch.push(&Record::SaleChanged { sale, at, change: Change::Withdrawn { units } });
         })?;
         Ok(units)

@@ -8,6 +8,7 @@
 //! | shipped | `ship`, under its lock |
 //! | late | `tick` and late confirmations, under its lock |
 //! | extents | `add_stock` and `tick`, under `admin` |
+//! | faces | `add_listed`, under `admin` |
 //! | sequence | confirmations: under the journal's append lock, or a stripe's counter without a journal |
 //!
 //! Lock order: `admin` or `shipped`, the waitlist, then the journal's append lock, then `late`.
@@ -27,6 +28,7 @@ use super::{
     audience::Registered,
     audit::Audit,
     baskets::{self, Desk},
+    faces::Faces,
     late::LateBook,
     shipping::Shipped,
     waitlist::{self, WaitState},
@@ -114,6 +116,8 @@ impl Alike {
 /// before them, the numbers of orders behind them.
 #[repr(C)]
 pub(crate) struct SaleInner {
+    /// What its units look like, if they can be told apart.
+    pub(crate) faces: Option<Box<Faces>>,
     pub(crate) late: Mutex<LateBook>,
     pub(crate) admin: Mutex<Changes>,
     pub(crate) name: Arc<str>,
@@ -175,7 +179,13 @@ impl SaleInner {
         let stock = u32::try_from(stock).expect("no change takes a stock beyond MAX_STOCK or below zero");
         let scheduled = spec.opens_at.is_some_and(|opens_at| opens_at > at);
         let Setting { stripes, cap_key: key, journaled } = *setting;
-        let allocator = Allocator::new(rules, stock, Plan { stripes, key, scheduled, journaled, first_slots });
+        let mut allocator = Allocator::new(rules, stock, Plan { stripes, key, scheduled, journaled, first_slots });
+        let faces = Faces::new(&spec);
+        if faces.is_some() {
+            let numbers = u64::from(spec.stock) + changes.added;
+            allocator =
+                allocator.with_units(u32::try_from(numbers).expect("units are added only while they have numbers"));
+        }
         allocator.grow(changes.chunks);
         let first = Extent { base, first: 0, length: allocator.slots().capacity(1) };
         let unjournaled = if journaled { 1 } else { allocator.stripes() };
@@ -188,6 +198,7 @@ impl SaleInner {
             spec,
             base: at,
             allocator,
+            faces,
             registered: Registered::new(),
             named: None,
             shipped: Mutex::default(),

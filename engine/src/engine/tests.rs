@@ -3,6 +3,8 @@
 mod answers;
 mod baskets;
 mod crashes;
+mod faced_lives;
+mod faces;
 mod journaled;
 mod live;
 mod lives;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     baskets::{self, end_all},
+    detail::{Over, detail},
     events::EventKind,
     inner::{Due, EngineInner, home},
     late::Late,
@@ -188,7 +189,7 @@ impl EngineInner {
             let appended = journal.append(|batch| {
                 let mut records = Vec::new();
                 let next = sale.allocator.drain_changes(start, TOGETHER, |slot, snapshot, key_epoch, share| {
-                    records.extend(change_record(sale, slot, snapshot, key_epoch, share, at));
+                    records.extend(change_records(sale, slot, snapshot, key_epoch, share, at));
                 });
                 // A hold that was just seen may have the unit of one that has ended meanwhile: the end stands first.
                 write_ends(sale, at, batch);
@@ -211,7 +212,7 @@ impl EngineInner {
 pub(super) fn write_ends(sale: &SaleInner, at: Timestamp, batch: &mut Batch<'_, Settlement>) {
     if sale.allocator.has_ends() {
         sale.allocator.drain_ends(|slot, snapshot, key_epoch, share| {
-            if let Some(record) = change_record(sale, slot, snapshot, key_epoch, share, at) {
+            for record in change_records(sale, slot, snapshot, key_epoch, share, at) {
                 batch.push(&record);
             }
         });
@@ -219,28 +220,37 @@ pub(super) fn write_ends(sale: &SaleInner, at: Timestamp, batch: &mut Batch<'_, 
 }
 
 /// What the journal must know of a slot; confirmations write themselves.
-pub(super) fn change_record(
+pub(super) fn change_records(
     sale: &SaleInner,
     slot: u32,
     snapshot: Snapshot,
     key_epoch: u16,
     share: Share,
     at: Timestamp,
-) -> Option<Record> {
+) -> impl Iterator<Item = Record> {
     let (number, generation) = (sale.number, snapshot.generation());
-    match snapshot.state() {
-        State::Held { due } => Some(Record::Held(HeldRecord {
-            sale: number,
-            slot,
-            generation,
-            key_epoch,
-            buyer: share.buyer,
-            quantity: share.quantity,
-            deadline: sale.instant(due),
-        })),
-        State::Free(Some(end)) => Some(Record::Ended { sale: number, slot, generation: generation - 1, end, at }),
-        State::Retired => Some(Record::Ended { sale: number, slot, generation, end: End::Cancelled, at }),
+    let records = match snapshot.state() {
+        State::Held { due } => match detail(sale, slot, generation) {
+            Err(Over) => [None, None],
+            Ok(detail) => {
+                let held = Record::Held(HeldRecord {
+                    sale: number,
+                    slot,
+                    generation,
+                    key_epoch,
+                    buyer: share.buyer,
+                    quantity: share.quantity,
+                    deadline: sale.instant(due),
+                });
+                [detail, Some(held)]
+            }
+        },
+        State::Free(Some(end)) => {
+            [None, Some(Record::Ended { sale: number, slot, generation: generation - 1, end, at })]
+        }
+        State::Retired => [None, Some(Record::Ended { sale: number, slot, generation, end: End::Cancelled, at })],
         // A part is written with its basket.
-        State::Free(None) | State::Part { .. } | State::Confirming | State::Sold { .. } => None,
-    }
+        State::Free(None) | State::Part { .. } | State::Confirming | State::Sold { .. } => [None, None],
+    };
+    records.into_iter().flatten()
 }

@@ -36,7 +36,7 @@ use super::{
     sale::{Sale, ended},
     settle::Settlement,
     state::SaleInner,
-    tick::{change_record, write_ends},
+    tick::{change_records, write_ends},
 };
 use crate::{
     core::{
@@ -382,7 +382,7 @@ impl EngineInner {
                     let snapshot = sale.allocator.slots().load(id.slot);
                     let share = sale.allocator.share_of(id.slot);
                     records.push(unqueued(ticket, Unqueued::Offered));
-                    records.extend(change_record(sale, id.slot, snapshot, id.key_epoch, share, now));
+                    records.extend(change_records(sale, id.slot, snapshot, id.key_epoch, share, now));
                     book.line.remove(buyer);
                     book.note_offer(sale, buyer, Offer { id, due });
                     let (token, accept_by) = (self.token(sale, id), sale.instant(due));

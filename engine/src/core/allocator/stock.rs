@@ -12,12 +12,15 @@ use crate::core::{
 impl Allocator {
     /// Puts `units` more on offer. The slots for them must be there: see `chunks_for`.
     pub(crate) fn add(&self, units: u32, home: usize) -> bool {
+        if let Some(pool) = &self.units {
+            pool.grow(units);
+        }
         // AcqRel: "everything is sold" must not be concluded from the old total once the units can be taken.
         self.total.fetch_add(u64::from(units), Ordering::AcqRel);
         self.permits.give(home, u64::from(units))
     }
 
-    /// Takes up to `units` free units off offer; says how many.
+    /// Takes up to `units` free units off offer; says how many. Which ones, if that matters, `withdraw_units` says.
     pub(crate) fn withdraw(&self, units: u32, home: usize) -> u32 {
         let taken = self.permits.take_off(home, u64::from(units));
         // AcqRel: as in `add`; until here the units count as on hold, which they are.

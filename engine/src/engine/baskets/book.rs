@@ -10,6 +10,7 @@ use crate::{
         baskets::{BasketPart, Line, Missed, Want, end_parts, take},
     },
     engine::{
+        detail::{Over, detail, write_detail},
         events::EventKind,
         inner::{EngineInner, home},
         settle::Settlement,
@@ -112,6 +113,9 @@ pub(crate) fn write_sold(baskets: &SaleInner, sold: &Sold, batch: &mut Batch<'_,
         write_ends(&baskets.desk().member(part.line.sale), at, batch);
     }
     let orders = number(baskets, id, true);
+    for order in &orders {
+        write_detail(&order.sale, order.id.slot, order.id.generation, batch);
+    }
     let parts = parts.into_iter().zip(orders.iter().map(|order| order.sequence)).collect();
     let sale = baskets.number;
     batch.push(&Record::BasketConfirmed(BasketConfirmedRecord {
@@ -136,9 +140,12 @@ pub(crate) fn write_held(baskets: &SaleInner, held: &HeldRecord, at: Timestamp, 
     if baskets.allocator.has_passed(id.slot, id.generation) {
         return;
     }
+    let told = |part: &BasketPart| detail(&baskets.desk().member(part.line.sale), part.slot, part.generation);
+    let Ok(details) = parts.iter().map(told).collect::<Result<Vec<_>, Over>>() else { return };
     for part in &parts {
         write_ends(&baskets.desk().member(part.line.sale), at, batch);
     }
+    details.iter().flatten().for_each(|detail| batch.push(detail));
     batch.push(&Record::BasketHeld(BasketHeldRecord { sale: baskets.number, hold: id, buyer, deadline, parts }));
 }
 
@@ -147,7 +154,7 @@ pub(crate) fn keep_room(engine: &EngineInner, sale: &SaleInner) {
     let total = sale.allocator.total();
     if sale.is_desk() && sale.allocator.free() < total / 2 {
         // If it fails, whoever finds no room tries again, and is told.
-        let _grown = engine.add_stock(sale, u32::try_from(total).unwrap_or(u32::MAX));
+        let _grown = engine.add_stock(sale, u32::try_from(total).unwrap_or(u32::MAX), None);
     }
 }
 

@@ -116,12 +116,13 @@ impl Recovery {
 impl Draft {
     /// A part is held. It may have ended before its basket was written.
     fn part(&mut self, slot: u32, part: Image) -> Result<(), String> {
-        let image = self.slot(slot)?;
+        let image = *self.slot(slot)?;
         match image.stage {
             Stage::Sold(sequence) => Err(format!("slot {slot} is held again after order {sequence}")),
             _ if part.generation < image.generation => Ok(()),
             _ => {
-                *image = part;
+                self.check_units(slot, &part)?;
+                *self.slot(slot)? = part;
                 Ok(())
             }
         }

@@ -110,7 +110,11 @@ impl Run {
         let [ones, many] = [dice.below(12) + 1, dice.below(40) + 5].map(|stock| u32::try_from(stock).unwrap());
         let spec = |name, stock| SaleSpec::new(name, stock).hold_for(seconds(60)).grace(seconds(2));
         engine.create(spec(NAMES[0], ones)).unwrap();
-        let many = spec(NAMES[1], many).cap(CAPS[1]).largest(3).audience(crate::Audience::Registered);
+        let units = match seed % 4 {
+            0 => crate::Units::Numbered { first: 1 },
+            _ => crate::Units::Alike,
+        };
+        let many = spec(NAMES[1], many).cap(CAPS[1]).largest(3).audience(crate::Audience::Registered).units(units);
         engine.create(many).unwrap().register(&(0..20).map(Buyer::from).collect::<Vec<_>>()).unwrap();
         let (tickets, waiting) = (Vec::new(), Vec::new());
         Self { dice, disk, clock, durability, engine, tickets, waiting, paid: 0, crashes: 0 }

@@ -95,7 +95,8 @@ impl Life {
         let dir = parent.path().join("j");
         let world = World::open(&dir);
         world.sale(SaleSpec::new(NAMES[0], 3).cap(2).largest(2).hold_for(HOLD).grace(GRACE));
-        world.sale(SaleSpec::new(NAMES[1], 5).cap(4).largest(3).hold_for(HOLD).grace(GRACE));
+        let numbered = crate::Units::Numbered { first: 1 };
+        world.sale(SaleSpec::new(NAMES[1], 5).cap(4).largest(3).hold_for(HOLD).grace(GRACE).units(numbered));
         world.engine.baskets(BasketRules::new().hold_for(HOLD).grace(GRACE)).unwrap();
         let (holds, answers, unwaited) = (Vec::new(), HashMap::new(), Vec::new());
         Self { world, dir, folders: vec![parent], holds, answers, unwaited }
