@@ -10,6 +10,7 @@
 //! tick      what time does                  driver    a thread that ticks
 //! recovery  from records back to sales      late      expired holds that may still be paid
 //! stages    who may buy, who may register   shipping  orders on their way
+//! request   what users ask for              keys      which hold a request's key has made
 //! feed      orders, for a sink              reader    orders, from a folder
 //! waitlist  who is next when units come back
 //! create    sales, one or very many
@@ -28,11 +29,13 @@ mod events;
 mod faces;
 mod feed;
 mod inner;
+mod keys;
 mod late;
 mod orders;
 mod pending;
 mod reader;
 mod recovery;
+mod request;
 mod sale;
 mod settle;
 mod shipping;
@@ -79,6 +82,7 @@ pub use faces::{Face, FaceValue, Unit};
 pub use inner::Durability;
 pub use pending::Pending;
 pub use reader::JournalReader;
+pub use request::{Request, RequestKey, RequestKeyError};
 pub use sale::{Hold, Sale};
 pub use source::{Identity, SaleHead, SoldRecord, Source};
 pub use state::SaleState;
@@ -204,6 +208,7 @@ impl Options {
             keys: TokenKeys::new(*secret, incarnations),
             buyer_key: derive(secret, b"buyer"),
             invitations: InvitationKey::new(secret),
+            request_key: derive(secret, b"request key"),
             setting,
             durability: self.durability,
             journal,

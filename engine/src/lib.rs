@@ -15,8 +15,8 @@ pub use engine::{
     AcceptError, Audit, Basket, BasketLine, BasketRejection, BasketRules, Baskets, CancelError, Cancelled, ChangeError,
     ConfirmError, Confirmation, CreateError, Digest, Driver, Durability, Ended, Engine, EnrollError, Enrolled, Event,
     EventKind, Events, ExtendError, Face, FaceValue, Hold, Identity, JoinError, JournalReader, Left, NoSuchSale,
-    Options, Pending, Place, Receipt, Rejection, Sale, SaleHead, SaleState, ShipError, SoldRecord, Source, Ticked,
-    Unit, UnitsError, Waiting,
+    Options, Pending, Place, Receipt, Rejection, Request, RequestKey, RequestKeyError, Sale, SaleHead, SaleState,
+    ShipError, SoldRecord, Source, Ticked, Unit, UnitsError, Waiting,
 };
 pub use journal::{JournalError, JournalStats, OpenError};
 pub use payment::{PaymentId, PaymentIdError};

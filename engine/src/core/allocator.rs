@@ -262,6 +262,21 @@ impl Allocator {
         home: usize,
         key_epoch: u16,
     ) -> Result<Made, Refusal> {
+        self.reserve_entered(buyer, quantity, now, home, key_epoch, |_| {})
+    }
+
+    /// As `reserve`; `entered` is told the slot while it is still the caller's own. What it notes of the slot is there
+    /// before anybody can see the hold.
+    #[inline]
+    pub(crate) fn reserve_entered(
+        &self,
+        buyer: Buyer,
+        quantity: u32,
+        now: u64,
+        home: usize,
+        key_epoch: u16,
+        entered: impl FnOnce(u32),
+    ) -> Result<Made, Refusal> {
         let gate = self.permits.gate();
         if !gate.is_open() {
             return Err(self.refuse(gate, false));
@@ -271,7 +286,7 @@ impl Allocator {
             self.cap.abort(attempt);
             return Err(self.denied(denied));
         }
-        self.make(attempt, quantity, now, home, key_epoch)
+        self.make(attempt, quantity, now, home, key_epoch, entered)
     }
 
     /// Begins an attempt of `buyer`, which takes nothing yet.
@@ -295,11 +310,19 @@ impl Allocator {
 
     /// Makes the hold of an attempt that has its permits.
     #[inline]
-    fn make(&self, attempt: Attempt, quantity: u32, now: u64, home: usize, key_epoch: u16) -> Result<Made, Refusal> {
-        self.make_due(attempt, quantity, self.due(now), home, key_epoch, |_| {})
+    fn make(
+        &self,
+        attempt: Attempt,
+        quantity: u32,
+        now: u64,
+        home: usize,
+        key_epoch: u16,
+        entered: impl FnOnce(u32),
+    ) -> Result<Made, Refusal> {
+        self.make_due(attempt, quantity, self.due(now), home, key_epoch, entered)
     }
 
-    /// As `make`, with a deadline of its own; `fill` writes down what else belongs to the slot before anybody sees it.
+    /// As `make`, with a deadline of its own.
     #[inline]
     fn make_due(
         &self,
@@ -308,10 +331,10 @@ impl Allocator {
         due: u64,
         home: usize,
         key_epoch: u16,
-        fill: impl FnOnce(u32),
+        entered: impl FnOnce(u32),
     ) -> Result<Made, Refusal> {
         let (slot, meta) = self.enter(attempt, quantity, home, key_epoch)?;
-        fill(slot);
+        entered(slot);
         let generation = self.slots.hold(slot, due, meta);
         self.deadlines.note(&self.slots, slot, due);
         self.note_change(slot);
@@ -381,7 +404,7 @@ impl Allocator {
                     continue;
                 }
                 permits -= 1;
-                answer(*buyer, self.make(attempt, 1, now, home, key_epoch));
+                answer(*buyer, self.make(attempt, 1, now, home, key_epoch, |_| {}));
             }
         }
     }
@@ -397,6 +420,11 @@ impl Allocator {
         let (slot, meta) = self.enter(attempt, quantity, home, key_epoch)?;
         let generation = self.slots.hold_confirming(slot, meta);
         Ok(HoldId { slot, generation, key_epoch })
+    }
+
+    /// The hold that the next one in this slot will be, under `key_epoch`. The slot must be the caller's own.
+    pub(crate) fn next_hold(&self, slot: u32, key_epoch: u16) -> HoldId {
+        HoldId { slot, generation: self.slots.load(slot).generation(), key_epoch }
     }
 
     /// Where the hold stands.

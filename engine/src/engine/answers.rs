@@ -75,6 +75,22 @@ pub enum Rejection {
         /// The most that one hold may have.
         largest: u32,
     },
+    /// The request's key has made a hold before, and that hold has ended: a new attempt needs a new key.
+    #[error("the hold of this key has ended: {how}; ask with a new key for another one")]
+    HoldEnded {
+        /// The hold's token. If the hold is sold, it is the order's.
+        token: Token,
+        /// How it ended.
+        how: Ended,
+    },
+    /// The request's key has made a hold of another quantity.
+    #[error("this key was used for {first} units, now for {asked}: another request needs a key of its own")]
+    KeyReused {
+        /// What is asked for now.
+        asked: u32,
+        /// What the key's hold was asked for.
+        first: u32,
+    },
 }
 
 /// The proof that units were sold to a buyer.

@@ -141,6 +141,8 @@ impl Sale {
                 standing => unreachable!("it was confirming when it was noted: {standing:?}"),
             }),
             Some(Late::Expired(share)) => {
+                // The key of the expired hold, if it has one, stands for what is sold in its place.
+                let mut key = self.inner.keys.resume(id);
                 let key_epoch = self.engine.keys.key_epoch();
                 let taken = if self.inner.is_desk() {
                     baskets::reacquire(&self.inner, book.lines(id), share.buyer, now, key_epoch)
@@ -149,6 +151,9 @@ impl Sale {
                 };
                 let reason = match taken {
                     Ok(new) => {
+                        if let Some(key) = &mut key {
+                            key.name(new, share.quantity);
+                        }
                         book.set(id, Late::Reacquired(new));
                         self.engine.activate(&self.inner);
                         return Ok(Decision::Sold { id: new, share, late: true, replaces: Some(id) });

@@ -10,8 +10,8 @@ use crate::journal::{Batch, DetailRecord, Record};
 /// ended meanwhile: its end is what the next look finds.
 pub(super) fn detail(sale: &SaleInner, slot: u32, generation: u32) -> Result<Option<Record>, Over> {
     let units = sale.allocator.units_of(slot, generation).ok_or(Over)?;
-    let key = None;
-    if units.is_empty() {
+    let key = sale.keys.of(slot, generation);
+    if units.is_empty() && key.is_none() {
         return Ok(None);
     }
     Ok(Some(Record::Detail(DetailRecord { sale: sale.number, slot, generation, key, units })))

@@ -104,6 +104,8 @@ pub(crate) struct EngineInner {
     pub(crate) keys: TokenKeys,
     pub(crate) buyer_key: [u8; 16],
     pub(crate) invitations: InvitationKey,
+    /// What the keys of requests are hashed under.
+    pub(crate) request_key: [u8; 16],
     pub(crate) setting: Setting,
     pub(crate) durability: Durability,
     pub(crate) journal: Option<Journal<Settlement>>,

@@ -23,6 +23,7 @@ use faces::{Marks, Told, Unfinished};
 
 use super::{
     inner::Catalogue,
+    keys::{KeyHash, Named},
     late::{Late, LateBook, Reason},
     shipping::Shipped,
     state::{Alike, Changes, Extent, Origin, SaleInner, Setting},
@@ -93,6 +94,8 @@ struct Draft {
     baskets: BTreeMap<u32, Vec<BasketPart>>,
     /// What is told of its units, where they can be told apart.
     units: Told,
+    /// Keys that have made holds, by slot, each with the hold's generation.
+    keys: HashMap<u32, (u32, KeyHash)>,
 }
 
 /// What the records have told so far.
@@ -294,6 +297,7 @@ impl Draft {
             slots: Vec::new(),
             baskets: BTreeMap::new(),
             units: Told::default(),
+            keys: HashMap::new(),
         }
     }
 
@@ -335,9 +339,15 @@ impl Draft {
 
     /// What is told of a hold beside its record, and before it.
     fn detail(&mut self, detail: DetailRecord) -> Result<(), String> {
-        let DetailRecord { slot, generation, units, .. } = detail;
+        let DetailRecord { slot, generation, units, key, .. } = detail;
         let image = *self.slot(slot)?;
-        if generation < image.generation || units.is_empty() {
+        if generation < image.generation {
+            return Ok(());
+        }
+        if let Some(key) = key {
+            self.keys.insert(slot, (generation, key));
+        }
+        if units.is_empty() {
             return Ok(());
         }
         if self.spec.units == Units::Alike {
@@ -500,6 +510,11 @@ impl Draft {
             };
             sale.allocator.restore(image.id(slot), image.share(), state);
             sale.allocator.restore_units(slot, self.units.of(slot, image.generation));
+            if let Some(&(generation, key)) = self.keys.get(&slot)
+                && generation == image.generation
+            {
+                sale.keys.restore(key, Named { hold: image.id(slot), quantity: image.quantity });
+            }
         }
         for (slot, parts) in &self.baskets {
             sale.desk().table.fill(sale.allocator.slots(), *slot, parts);

@@ -41,9 +41,9 @@ pub struct Sale {
 pub struct Hold<'sale> {
     pub(crate) sale: &'sale Sale,
     pub(crate) id: HoldId,
-    buyer: Buyer,
-    quantity: u32,
-    deadline: Timestamp,
+    pub(super) buyer: Buyer,
+    pub(super) quantity: u32,
+    pub(super) deadline: Timestamp,
 }
 
 impl Hold<'_> {
@@ -143,16 +143,32 @@ impl Sale {
     }
 
     #[inline]
-    fn reserve_admitted(
+    pub(super) fn reserve_admitted(
         &self,
         buyer: Buyer,
         quantity: u32,
         invitation: Option<&Invitation>,
     ) -> Result<Hold<'_>, Rejection> {
+        self.check_quantity(quantity)?;
+        let made = self.make(buyer, quantity, invitation, |_| {})?;
+        Ok(self.held(buyer, quantity, made))
+    }
+
+    #[inline]
+    pub(super) fn check_quantity(&self, asked: u32) -> Result<(), Rejection> {
         let largest = self.inner.allocator.rules().largest;
-        if quantity == 0 || quantity > largest {
-            return Err(Rejection::BadQuantity { asked: quantity, largest });
-        }
+        if asked == 0 || asked > largest { Err(Rejection::BadQuantity { asked, largest }) } else { Ok(()) }
+    }
+
+    /// Makes a hold. `entered` is told its slot before anybody can see the hold.
+    #[inline]
+    pub(super) fn make(
+        &self,
+        buyer: Buyer,
+        quantity: u32,
+        invitation: Option<&Invitation>,
+        entered: impl FnOnce(u32),
+    ) -> Result<Made, Rejection> {
         if self.inner.spec.closes_at.is_none() && self.inner.allocator.gate().is_only_sold_out() {
             // Most of a crowd ends here: it needs neither the time nor the buyer.
             return Err(Rejection::SoldOut);
@@ -163,10 +179,8 @@ impl Sale {
         let key_epoch = self.engine.keys.key_epoch();
         let offset = self.inner.offset(now);
         self.engine.activate(&self.inner);
-        match self.inner.allocator.reserve(buyer, quantity, offset, home(), key_epoch) {
-            Ok(made) => Ok(self.held(buyer, quantity, made)),
-            Err(refusal) => Err(self.rejection(refusal, now)),
-        }
+        let made = self.inner.allocator.reserve_entered(buyer, quantity, offset, home(), key_epoch, entered);
+        made.map_err(|refusal| self.rejection(refusal, now))
     }
 
     /// Puts one unit on hold for each of `buyers`; `answers` gets one answer a buyer, in their order.
@@ -325,7 +339,7 @@ impl Sale {
     }
 
     #[inline]
-    fn held(&self, buyer: Buyer, quantity: u32, made: Made) -> Hold<'_> {
+    pub(super) fn held(&self, buyer: Buyer, quantity: u32, made: Made) -> Hold<'_> {
         let hold = Hold { sale: self, id: made.id, buyer, quantity, deadline: self.inner.instant(made.due) };
         if !self.engine.hub.is_silent() {
             let deadline = hold.deadline;
@@ -336,10 +350,7 @@ impl Sale {
 
     /// Whether `buyer` may take `quantity` units now, as far as that can be said before anything is taken.
     pub(super) fn may_take(&self, buyer: Buyer, quantity: u32, now: Timestamp) -> Result<(), Rejection> {
-        let largest = self.inner.allocator.rules().largest;
-        if quantity == 0 || quantity > largest {
-            return Err(Rejection::BadQuantity { asked: quantity, largest });
-        }
+        self.check_quantity(quantity)?;
         self.admit_sale(now)?;
         self.admit_buyer(buyer, None, now)
     }

@@ -7,6 +7,7 @@
 //! | registered | `register` and `enroll`, under `admin` |
 //! | shipped | `ship`, under its lock |
 //! | late | `tick` and late confirmations, under its lock |
+//! | keys | requests with a key, and late confirmations of their holds |
 //! | extents | `add_stock` and `tick`, under `admin` |
 //! | faces | `add_listed`, under `admin` |
 //! | sequence | confirmations: under the journal's append lock, or a stripe's counter without a journal |
@@ -29,6 +30,7 @@ use super::{
     audit::Audit,
     baskets::{self, Desk},
     faces::Faces,
+    keys::Keys,
     late::LateBook,
     shipping::Shipped,
     waitlist::{self, WaitState},
@@ -119,6 +121,7 @@ pub(crate) struct SaleInner {
     /// What its units look like, if they can be told apart.
     pub(crate) faces: Option<Box<Faces>>,
     pub(crate) late: Mutex<LateBook>,
+    pub(crate) keys: Keys,
     pub(crate) admin: Mutex<Changes>,
     pub(crate) name: Arc<str>,
     pub(crate) registered: Registered,
@@ -192,6 +195,7 @@ impl SaleInner {
         Self {
             number,
             late: Mutex::new(LateBook::new(spec.stock)),
+            keys: Keys::new(spec.stock),
             desk: (*name == *baskets::NAME).then(|| Box::new(Desk::new())),
             waitlist: waitlist::of(spec.waitlist),
             name,

@@ -6,6 +6,7 @@ mod crashes;
 mod faced_lives;
 mod faces;
 mod journaled;
+mod keys;
 mod live;
 mod lives;
 mod shops;
