@@ -566,6 +566,14 @@ impl Allocator {
         self.deadlines.earliest()
     }
 
+    /// Shows what happens beside an attempt of the buyer that is not decided yet; then it fails.
+    #[cfg(test)]
+    pub(crate) fn beside_an_attempt(&self, buyer: Buyer, happens: impl FnOnce()) {
+        let attempt = self.cap.begin(buyer, 1, self.rules.cap).expect("the buyer has no other attempt");
+        happens();
+        self.cap.abort(attempt);
+    }
+
     fn denied(&self, denied: Denied) -> Refusal {
         match denied {
             Denied::Gate(gate) => self.refuse(gate, false),

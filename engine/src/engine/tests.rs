@@ -9,6 +9,7 @@ mod journaled;
 mod keys;
 mod live;
 mod lives;
+mod paid_late;
 mod shops;
 mod stages;
 mod waiting_lives;
