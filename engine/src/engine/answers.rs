@@ -46,7 +46,7 @@ pub enum Rejection {
         /// The cap.
         limit: u32,
     },
-    /// Another attempt of the same buyer is being decided at this very moment: a double click.
+    /// Another attempt of the same buyer, or under the same key, is being decided at this very moment: a double click.
     #[error("another attempt of this buyer is under way: its answer counts")]
     AttemptUnderWay,
     /// Units are free, but fewer than asked for.

@@ -12,7 +12,8 @@
 //! | faces | `add_listed`, under `admin` |
 //! | sequence | confirmations: under the journal's append lock, or a stripe's counter without a journal |
 //!
-//! Lock order: `admin` or `shipped`, the waitlist, then the journal's append lock, then `late`.
+//! Lock order: `admin` or `shipped`, the waitlist, then the journal's append lock, then `late`, then one map of
+//! `keys`.
 
 use std::{
     fmt,

@@ -351,6 +351,39 @@ fn keys_and_slots_stay_in_step_while_slots_are_used_again_by_everybody() {
     assert_eq!((audit.held, audit.free, audit.holds()), (0, 4, true));
 }
 
+/// How many holds a journal sees without their key while `count` are made one by one.
+fn unnamed(count: u64, reserve: impl Fn(&Sale, u64) + Sync) -> u64 {
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let sale = world.sale(books(u32::try_from(count).unwrap()));
+    let mut unnamed = 0;
+    thread::scope(|scope| {
+        let maker = scope.spawn(|| (0..count).for_each(|buyer| reserve(&sale, buyer)));
+        while !maker.is_finished() {
+            sale.inner.allocator.drain_changes(0, u32::MAX, |slot, snapshot, _, _| {
+                unnamed += u64::from(sale.inner.keys.of(slot, snapshot.generation()).is_none());
+            });
+        }
+    });
+    unnamed
+}
+
+#[test]
+fn whoever_sees_a_hold_finds_its_key() {
+    assert_eq!(unnamed(20_000, |sale, buyer| assert!(ask(sale, buyer, "a").is_ok())), 0);
+}
+
+#[test]
+fn control_a_key_that_is_named_too_late_is_missed() {
+    let late = |sale: &Sale, buyer: u64| {
+        let mut begun = sale.inner.keys.begin(buyer.into(), None).unwrap();
+        let hold = sale.reserve(buyer, 1).unwrap();
+        thread::sleep(millis(1));
+        begun.name(hold.id, 1);
+    };
+    assert!(unnamed(100, late) > 0);
+}
+
 #[test]
 fn a_key_gets_its_hold_after_a_restart_and_after_a_crash() {
     for crash in [false, true] {
