@@ -15,6 +15,7 @@
 //! waitlist  who is next when units come back
 //! create    sales, one or very many
 //! faces     which unit is which             detail    what stands beside a hold's record
+//! outbox    messages to buyers, for a sink
 //! ```
 
 mod answers;
@@ -32,6 +33,7 @@ mod inner;
 mod keys;
 mod late;
 mod orders;
+mod outbox;
 mod pending;
 mod reader;
 mod recovery;
@@ -80,6 +82,10 @@ pub use driver::Driver;
 pub use events::{Event, EventKind, Events};
 pub use faces::{Face, FaceValue, Unit};
 pub use inner::Durability;
+pub use outbox::{
+    DeliverError, FileSink, FileSinkError, Message, MessageId, MessageIdError, MessageKind, MessageSink, Outbox,
+    SeekError,
+};
 pub use pending::Pending;
 pub use reader::JournalReader;
 pub use request::{Request, RequestKey, RequestKeyError};
@@ -418,6 +424,14 @@ impl Engine {
     /// [`OpenError`] if the journal can't be read.
     pub fn source(&self) -> Result<Option<Arc<dyn Source>>, OpenError> {
         Ok(Feed::open(&self.inner)?.map(|feed| Arc::new(feed) as Arc<dyn Source>))
+    }
+
+    /// The engine's messages to buyers, for a sink; `None` without a journal.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the journal can't be read.
+    pub fn outbox(&self) -> Result<Option<Outbox>, OpenError> {
+        Outbox::open(&self.inner)
     }
 }
 

@@ -32,7 +32,7 @@ mod tail;
 mod tests;
 
 pub(crate) use commit::{Batch, Journal, JournalOptions, Settle};
-pub(crate) use disk::{Disk, FsDisk};
+pub(crate) use disk::{Access, Disk, DiskFile, FsDisk};
 pub(crate) use record::{
     BasketConfirmedRecord, BasketHeldRecord, Change, ConfirmedRecord, DetailRecord, HeldRecord, Notice, Record,
     Unqueued,

@@ -31,6 +31,7 @@ mod changes;
 mod loom_tests;
 mod parts;
 mod queue;
+mod refusal;
 mod restore;
 #[cfg(all(test, sellout_shuttle))]
 mod shuttle_tests;
@@ -42,6 +43,7 @@ mod units;
 pub(crate) use units::Whereabouts;
 
 pub(crate) use parts::Marks;
+pub(crate) use refusal::Refusal;
 
 /// What one buyer may have, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -92,35 +94,6 @@ pub(crate) struct Made {
 pub(crate) struct Share {
     pub(crate) buyer: Buyer,
     pub(crate) quantity: u32,
-}
-
-/// Why there is no hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    Scheduled,
-    Closed,
-    Paused,
-    Limit {
-        held: u32,
-        bought: u32,
-    },
-    UnderWay,
-    /// Some units are free, but fewer than asked for.
-    Fewer {
-        free: u64,
-    },
-    /// Nothing is free, and not everything is sold.
-    AllHeld {
-        on_hold: u64,
-        /// An offset before which no hold falls due.
-        next_due: u64,
-        /// Nobody was told so since units were last free.
-        first: bool,
-    },
-    SoldOut {
-        /// Nobody was told so before.
-        first: bool,
-    },
 }
 
 /// Where a hold stands when somebody wants to end it.
@@ -241,13 +214,6 @@ impl Allocator {
         &self.slots
     }
 
-    /// Whether anything may be had at all: one load, and the answer needs no buyer.
-    #[inline]
-    pub(crate) fn admit(&self) -> Result<(), Refusal> {
-        let gate = self.permits.gate();
-        if gate.is_open() { Ok(()) } else { Err(self.refuse(gate, false)) }
-    }
-
     /// Holds `quantity` units for `buyer` from `now`. `home` is the calling thread's stripe.
     ///
     /// # Memory ordering
@@ -295,16 +261,6 @@ impl Allocator {
         self.cap.begin(buyer, quantity, self.rules.cap).map_err(|refusal| match refusal {
             CapRefusal::Limit { held, bought } => Refusal::Limit { held, bought },
             CapRefusal::UnderWay => Refusal::UnderWay,
-        })
-    }
-
-    /// Takes permits for a payment that came late: an operator's mark does not stand against it, and is not the reason
-    /// if there are none.
-    fn take_late(&self, home: usize, quantity: u32) -> Result<(), Refusal> {
-        self.permits.take_late(home, u64::from(quantity)).map_err(|denied| match denied {
-            Denied::Gate(gate) => self.no_unit(gate, false),
-            Denied::Emptied(gate) => self.no_unit(gate, true),
-            Denied::Fewer { free } => Refusal::Fewer { free },
         })
     }
 
@@ -572,48 +528,6 @@ impl Allocator {
         let attempt = self.cap.begin(buyer, 1, self.rules.cap).expect("the buyer has no other attempt");
         happens();
         self.cap.abort(attempt);
-    }
-
-    fn denied(&self, denied: Denied) -> Refusal {
-        match denied {
-            Denied::Gate(gate) => self.refuse(gate, false),
-            Denied::Emptied(gate) => self.refuse(gate, true),
-            Denied::Fewer { free } => Refusal::Fewer { free },
-        }
-    }
-
-    #[cold]
-    fn nothing_free(&self) -> Refusal {
-        Refusal::AllHeld { on_hold: self.unsold(), next_due: self.deadlines.earliest(), first: false }
-    }
-
-    /// What a gate that isn't open means; `first` if the caller has just marked that nothing is free.
-    #[inline]
-    fn refuse(&self, gate: Gate, first: bool) -> Refusal {
-        if gate.is_scheduled() {
-            return Refusal::Scheduled;
-        }
-        if gate.is_closed() {
-            return Refusal::Closed;
-        }
-        if gate.is_paused() {
-            return Refusal::Paused;
-        }
-        self.no_unit(gate, first)
-    }
-
-    /// What a gate means under which no unit could be taken.
-    #[inline]
-    fn no_unit(&self, gate: Gate, first: bool) -> Refusal {
-        if gate.sold_out() {
-            return Refusal::SoldOut { first: false };
-        }
-        let on_hold = self.unsold();
-        if on_hold == 0 {
-            // If the mark fails, a unit has come meanwhile; that everything was sold is true all the same.
-            return Refusal::SoldOut { first: self.permits.mark_sold_out(gate) };
-        }
-        Refusal::AllHeld { on_hold, next_due: self.deadlines.earliest(), first }
     }
 }
 

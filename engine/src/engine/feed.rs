@@ -144,10 +144,7 @@ impl Readers {
 
 impl Source for Feed {
     fn identity(&self) -> Identity {
-        let journal = self.engine.journal.as_ref();
-        let identity = journal.map(|journal| (journal.engine_id(), journal.epoch(), journal.incarnation()));
-        let (engine, epoch, incarnation) = identity.unwrap_or_default();
-        Identity::new(engine, epoch, incarnation)
+        self.engine.identity()
     }
 
     fn sales(&self) -> Vec<SaleHead> {

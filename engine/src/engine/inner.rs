@@ -20,6 +20,7 @@ use super::{
     events::{Event, EventKind, Hub},
     faces::write_labels,
     settle::Settlement,
+    source::Identity,
     state::{Changes, Extent, SaleInner, Setting},
 };
 use crate::{
@@ -279,6 +280,14 @@ impl EngineInner {
         for sale in &self.catalogue.read().sales {
             sale.allocator.set(Mark::Paused);
         }
+    }
+
+    /// Whose orders and messages these are.
+    pub(crate) fn identity(&self) -> Identity {
+        let journal = self.journal.as_ref();
+        let identity = journal.map(|journal| (journal.engine_id(), journal.epoch(), journal.incarnation()));
+        let (engine, epoch, incarnation) = identity.unwrap_or_default();
+        Identity::new(engine, epoch, incarnation)
     }
 
     /// Lets the driver, if there is one, commit now; whether there is one.

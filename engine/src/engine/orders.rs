@@ -59,6 +59,11 @@ impl Order {
         })
     }
 
+    /// The hold or basket that was sold, and the sale in whose slots it stands.
+    pub(crate) fn hold(&self) -> (u32, HoldId) {
+        (self.name.sale, self.name.hold)
+    }
+
     /// The order's id: the token of its hold, or that of its basket with its place behind it. `token` makes the token
     /// of a hold of a sale.
     pub(crate) fn id<E>(&self, token: impl FnOnce(u32, HoldId) -> Result<crate::Token, E>) -> Result<String, E> {

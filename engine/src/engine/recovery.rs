@@ -86,7 +86,7 @@ struct Draft {
     sequence: u64,
     registered: Vec<Buyer>,
     announced: Vec<Notice>,
-    shipped: Shipped,
+    shipped: Option<Box<Shipped>>,
     late: LateBook,
     waitlist: Replayed,
     slots: Vec<Image>,
@@ -293,7 +293,7 @@ impl Draft {
             registered: Vec::new(),
             waitlist: Replayed::default(),
             announced: Vec::new(),
-            shipped: Shipped::default(),
+            shipped: None,
             slots: Vec::new(),
             baskets: BTreeMap::new(),
             units: Told::default(),
@@ -445,7 +445,7 @@ impl Draft {
     }
 
     fn shipped(&mut self, sequence: u64) -> Result<(), String> {
-        if sequence == 0 || sequence > self.sequence || !self.shipped.insert(sequence) {
+        if sequence == 0 || sequence > self.sequence || !self.shipped.get_or_insert_default().insert(sequence) {
             return Err(format!("order {sequence} of {} was shipped twice, or before it was sold", self.sequence));
         }
         Ok(())

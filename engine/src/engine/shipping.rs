@@ -56,13 +56,14 @@ impl Sale {
         if !self.inner.has_order(sequence, journal.is_some()) {
             return Err(ShipError::NoSuchOrder { sequence });
         }
-        let mut shipped = self.inner.shipped.lock();
+        let mut turn = self.inner.shipped.lock();
+        let shipped = turn.get_or_insert_default();
         let is_new = shipped.insert(sequence);
         let Some(journal) = journal else {
             return if is_new { Ok(()) } else { Err(ShipError::ShippedBefore { sequence }) };
         };
         if !is_new {
-            drop(shipped);
+            drop(turn);
             // Whoever shipped it may still wait for the disk: what is said now must stand.
             journal.commit(journal.appended())?;
             return Err(ShipError::ShippedBefore { sequence });
@@ -72,7 +73,7 @@ impl Sale {
         if appended.is_err() {
             shipped.remove(sequence);
         }
-        drop(shipped);
+        drop(turn);
         let ((), position) = appended?;
         Ok(journal.commit(position)?)
     }

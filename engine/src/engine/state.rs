@@ -134,7 +134,8 @@ pub(crate) struct SaleInner {
     pub(crate) desk: Option<Box<Desk>>,
     /// The sale that the audience names.
     pub(super) named: Option<Arc<Self>>,
-    pub(crate) shipped: Mutex<Shipped>,
+    /// Nothing before the first order is on its way.
+    pub(crate) shipped: Mutex<Option<Box<Shipped>>>,
     /// Whether `tick` will learn that the sale has holds.
     active: AtomicBool,
     /// Whether `tick` has learnt it.

@@ -9,6 +9,7 @@ mod journaled;
 mod keys;
 mod live;
 mod lives;
+mod messages;
 mod paid_late;
 mod shops;
 mod stages;

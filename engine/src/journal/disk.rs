@@ -58,6 +58,9 @@ pub(crate) trait DiskFile: Send + Sync + fmt::Debug {
     /// Writes all of `bytes` at `offset`, extending the file if need be.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
+    /// Takes away what lies beyond `length`.
+    fn cut(&self, length: u64) -> io::Result<()>;
+
     /// Makes what was written durable, the file's length included.
     fn sync_data(&self) -> io::Result<()>;
 
@@ -187,6 +190,10 @@ impl DiskFile for FsFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
+    }
+
+    fn cut(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -426,6 +426,13 @@ impl DiskFile for SimFile {
         self.state.lock().write(self.file, bytes, usize::try_from(offset).unwrap())
     }
 
+    fn cut(&self, length: u64) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.call()?;
+        state.files[self.file].visible.truncate(usize::try_from(length).unwrap());
+        Ok(())
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.state.lock().sync(self.file)
     }

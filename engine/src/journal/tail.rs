@@ -31,7 +31,6 @@ impl Position {
     pub(crate) const START: Self = Self { segment: 1, offset: HEADER_BLOCK as u64, next: 1 };
 
     /// The last record before it.
-    #[cfg(test)]
     pub(crate) const fn lsn(self) -> Lsn {
         Lsn(self.next - 1)
     }

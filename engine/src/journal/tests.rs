@@ -642,6 +642,10 @@ impl Disk for Counted {
 }
 
 impl DiskFile for CountedFile {
+    fn cut(&self, length: u64) -> io::Result<()> {
+        self.file.cut(length)
+    }
+
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         self.file.read_at(bytes, offset)
     }
