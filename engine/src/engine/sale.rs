@@ -249,7 +249,8 @@ impl Sale {
         Ok(())
     }
 
-    /// Takes up to `units` free units off sale; says how many. Durable when it answers.
+    /// Takes up to `units` free units off sale, those included that wait for the head of the waitlist; says how many.
+    /// Durable when it answers.
     ///
     /// # Errors
     /// [`ChangeError::FixedBudget`] if the units add up to a budget. [`ChangeError::Journal`] if the journal doesn't

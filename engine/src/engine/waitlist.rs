@@ -230,7 +230,7 @@ impl Sale {
         book.passed_over.remove(&buyer);
         list.note_length(&book);
         drop(book);
-        // After a crash there may be no hold that made the sale active.
+        // What is free may just be withdrawn: then no hold has made the sale active.
         self.engine.activate(&self.inner);
         if first {
             self.publish(EventKind::AllHeld);
@@ -288,7 +288,7 @@ impl Sale {
 
     /// Accepts what was offered: from now on it is a hold as any other, with the time that every buyer has to pay.
     /// Answers its deadline. Accepting again changes nothing, and answers the same; paying it at once needs no
-    /// acceptance.
+    /// acceptance, and extending it is one.
     ///
     /// # Errors
     /// [`AcceptError`] if the token isn't this sale's, or the offer has lapsed or ended.
@@ -376,7 +376,10 @@ impl EngineInner {
         let unqueued = |ticket, how| Record::Unqueued { sale: sale.number, ticket, how, at: now };
         let mut more = true;
         while more && records.len() < TOGETHER {
-            let Some((ticket, buyer)) = book.line.head() else { break };
+            let Some((ticket, buyer)) = book.line.head() else {
+                more = false;
+                break;
+            };
             match sale.allocator.offer(buyer, due, home(), self.keys.key_epoch()) {
                 Ok(Made { id, due }) => {
                     let snapshot = sale.allocator.slots().load(id.slot);

@@ -4,7 +4,10 @@
 //! `permits::queue` asks for.
 
 use super::{Allocator, Buyer, Made, Refusal, VALUE_MAX};
-use crate::core::permits::{Gate, Unqueueable};
+use crate::core::permits::Unqueueable;
+
+#[cfg(all(test, sellout_shuttle))]
+mod shuttle_tests;
 
 impl Allocator {
     /// Opens the queue for the first who waits, or says why nobody can wait. True for the one who found out that
@@ -12,7 +15,7 @@ impl Allocator {
     pub(crate) fn open_queue(&self) -> Result<bool, Refusal> {
         loop {
             let gate = self.permits.gate();
-            if gate.is_scheduled() || gate.is_closed() || gate.is_paused() {
+            if gate.is_barred() {
                 return Err(self.refuse(gate, false));
             }
             if self.unsold() == 0 {
@@ -41,9 +44,8 @@ impl Allocator {
 
     /// Whether units may be had for the queue: nothing but the queue itself stands in the way.
     pub(crate) fn serves_queue(&self) -> bool {
-        let gate: Gate = self.permits.gate();
-        let barred = gate.is_scheduled() || gate.is_closed() || gate.is_paused();
-        gate.queued() && !barred && self.permits.free() > 0
+        let gate = self.permits.gate();
+        gate.queued() && !gate.is_barred() && self.permits.free() > 0
     }
 
     /// Whether `buyer` could have one unit more, by the cap.

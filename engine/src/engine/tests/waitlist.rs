@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     AcceptError, CancelError, Ended, JoinError, Left, Place, SpecError, WaitOrder, Waiting, Waitlist,
     engine::{answers::CreateError, events::EventKind},
+    journal::{Fault, SimDisk},
 };
 
 const WITHIN: Duration = seconds(20);
@@ -335,6 +336,14 @@ fn copied(dir: &Path) -> tempfile::TempDir {
     parent
 }
 
+/// Another process opens the journal as it is now.
+fn reopened(world: &World, dir: &Path) -> ((World, tempfile::TempDir), Sale) {
+    let copy = copied(dir);
+    let other = World::open_at(copy.path(), world.engine.now());
+    let sale = other.engine.sale("books").unwrap();
+    ((other, copy), sale)
+}
+
 type Step<'a> = (&'a str, &'a dyn Fn(&BTreeMap<u64, Token>));
 
 /// The process dies after every step that is durable; the next one finds the same line and the same offers.
@@ -363,9 +372,7 @@ fn line_and_offers_survive_a_crash_at_every_step() {
     for (what, step) in steps {
         step(&offers);
         world.engine.sync().unwrap();
-        let crashed = copied(dir.path());
-        let other = World::open_at(crashed.path(), world.engine.now());
-        let restored = other.engine.sale("books").unwrap();
+        let (_crashed, restored) = reopened(&world, dir.path());
         for buyer in 1..16 {
             let known = sale.waiting(buyer);
             assert_eq!(known, restored.waiting(buyer), "buyer {buyer}, after: {what}");
@@ -382,6 +389,92 @@ fn line_and_offers_survive_a_crash_at_every_step() {
     assert!(sale.reserve(99, 1).is_ok(), "nobody waits any more");
 }
 
+/// The power goes at any call of the disk, and what was not synced is torn.
+#[test]
+fn whenever_the_power_goes_a_buyer_is_in_the_line_or_has_the_offer() {
+    for seed in 0..4 {
+        for call in 1.. {
+            if torn_at(seed, call) {
+                assert!(call > 4, "the story goes to the disk");
+                break;
+            }
+        }
+    }
+}
+
+fn torn_at(seed: u64, call: u64) -> bool {
+    let disk = SimDisk::new(seed);
+    let clock = Arc::new(ManualClock::starting_at(START));
+    let open = |disk: &SimDisk| {
+        let options = Engine::options().clock(clock.clone()).stripes(1);
+        options.open_on(Arc::new(disk.clone()), JournalOptions::at(START)).unwrap()
+    };
+    let world = World { engine: open(&disk), clock: clock.clone() };
+    let sale = world.sale(books(2).waitlist(waitlist(100)));
+    let held = [hold(&sale, 1), hold(&sale, 2)];
+    join_all(&sale, 11..16);
+    world.engine.sync().unwrap();
+
+    disk.fault_at(disk.calls() + call, Fault::Crash);
+    for token in &held {
+        sale.cancel(token).unwrap();
+    }
+    tick(&world);
+    let journal = world.engine.inner.journal.as_ref().unwrap();
+    let lapses = journal.failure().is_none();
+    if lapses {
+        world.pass(seconds(22));
+    }
+    let whole = journal.failure().is_none();
+
+    let torn = disk.after_crash(seed);
+    let engine = open(&torn);
+    let sale = engine.sale("books").unwrap();
+    let mut line = Vec::new();
+    for buyer in 11..16 {
+        let holds = sale.inner.allocator.within_cap(Buyer::from(buyer)).is_err();
+        match sale.waiting(buyer) {
+            Waiting::Queued(_) => {
+                assert!(!holds, "call {call}: buyer {buyer} waits for what is offered already");
+                line.push(buyer);
+            }
+            _ => assert!(holds || lapses, "call {call}: buyer {buyer} has neither place nor offer"),
+        }
+    }
+    assert_eq!(line, (16 - line.len() as u64..16).collect::<Vec<_>>(), "call {call}: served out of turn");
+    assert!(line.len() >= if lapses { 1 } else { 3 });
+    assert!(sale.audit().holds());
+    whole
+}
+
+/// What is offered, and what a place rests on, was given back by holds whose ends may not be in the journal yet.
+#[test]
+fn an_offer_or_a_place_never_outlives_the_end_that_it_rests_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::open(dir.path());
+    let sale = world.sale(books(1).waitlist(waitlist(100)));
+    let (inner, now) = (&world.engine.inner, world.engine.now());
+    let first = hold(&sale, 1);
+    join_all(&sale, [11, 12]);
+    world.engine.sync().unwrap();
+    sale.cancel(&first).unwrap();
+    assert_eq!(inner.serve(&sale.inner, now), 1);
+    inner.commit();
+    // A journal with two units held, of one, is refused.
+    let (crashed, restored) = reopened(&world, dir.path());
+    offered(&restored, 11);
+    assert_eq!(queued(&restored, 12), Some(0));
+    drop((crashed, restored));
+
+    let (offer, _) = offered(&sale, 11);
+    sale.cancel(&offer).unwrap();
+    sale.join(11).unwrap();
+    inner.commit();
+    let (_crashed, restored) = reopened(&world, dir.path());
+    assert_eq!(queued(&restored, 11), Some(1));
+    assert!(restored.inner.allocator.within_cap(Buyer::from(11)).is_ok(), "a place whose buyer is at the cap");
+}
+
 /// Holds are journaled a tick late, places at once: after a crash the line may be there and the holds not.
 #[test]
 fn who_waited_for_holds_that_a_crash_has_lost_is_served_first() {
@@ -391,9 +484,7 @@ fn who_waited_for_holds_that_a_crash_has_lost_is_served_first() {
     let _lost = (hold(&sale, 1), hold(&sale, 2));
     join_all(&sale, 11..14);
     world.engine.inner.commit();
-    let crashed = copied(dir.path());
-    let other = World::open_at(crashed.path(), world.engine.now());
-    let restored = other.engine.sale("books").unwrap();
+    let ((other, _copy), restored) = reopened(&world, dir.path());
     assert_eq!(restored.audit().free, 2);
     assert!(restored.reserve(2, 1).is_err(), "units are free, and they are for the line");
     assert_eq!(tick(&other).offered, 2);
