@@ -15,6 +15,8 @@
 //! - a journal that isn't the newest (restored, or opened twice) is refused and shown, and overwrites nothing;
 //! - the ledger owns no thread unless asked for one with [`RedisLedger::spawn`], and never slows down `confirm`.
 //!
+//! Messages to buyers go to a stream beside them: see [`RedisMessages`].
+//!
 //! It is not: a cluster client (point the URL at the node that owns the slots), a queue (nothing is ever taken out),
 //! or a backup (Redis has the confirmed sales, not the holds).
 //!
@@ -25,6 +27,7 @@ mod courier;
 mod driver;
 mod error;
 mod link;
+mod messages;
 mod row;
 mod status;
 #[cfg(test)]
@@ -37,6 +40,7 @@ pub use crate::{Identity, SaleHead, SoldRecord, Source};
 pub use driver::LedgerDriver;
 pub use error::LedgerError;
 pub use link::probe;
+pub use messages::{MessagesDriver, MessagesError, MessagesStatus, RedisMessages, Unsent};
 pub use status::{Connection, LedgerStatus, SaleStatus, Undelivered};
 pub use verify::{SaleComparison, verify};
 
@@ -114,6 +118,12 @@ impl Options {
 
     fn limits(&self) -> Limits {
         Limits { connect: self.connect_timeout, response: self.response_timeout }
+    }
+
+    /// The pause after `failures` failures in a row before this one.
+    fn pause(&self, failures: u32) -> Duration {
+        let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
+        self.retry_first.saturating_mul(factor).min(self.retry_most)
     }
 }
 

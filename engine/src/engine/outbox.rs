@@ -128,6 +128,14 @@ impl Outbox {
         Ok(())
     }
 
+    /// The message that was given last, or gone to.
+    #[must_use]
+    pub fn last(&self) -> Option<Message> {
+        let part = self.part.checked_sub(1)?;
+        let draft = self.mailing.part(part)?;
+        Some(self.message(MessageId { record: self.current, part }, draft))
+    }
+
     /// Whose messages these are.
     #[must_use]
     pub fn identity(&self) -> Identity {

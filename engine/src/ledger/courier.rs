@@ -82,14 +82,8 @@ impl Courier<'_> {
             };
             attempts = attempts.saturating_add(1);
             self.board.connection(Connection::Broken { error, attempts });
-            sleep(self.pause(attempts - 1)).await;
+            sleep(self.options.pause(attempts - 1)).await;
         }
-    }
-
-    /// The pause after `failures` failures in a row before this one.
-    fn pause(&self, failures: u32) -> Duration {
-        let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
-        self.options.retry_first.saturating_mul(factor).min(self.options.retry_most)
     }
 
     /// Delivers over `link` until it breaks, and says why it did.
@@ -178,7 +172,7 @@ impl Courier<'_> {
 
     /// Shows `error` and lets the sale rest; afterwards it begins with a look.
     fn stumble(&self, sale: &str, lane: &mut Lane, error: LedgerError) {
-        lane.pause = Some((Instant::now(), self.pause(lane.failures)));
+        lane.pause = Some((Instant::now(), self.options.pause(lane.failures)));
         lane.failures = lane.failures.saturating_add(1);
         lane.position = None;
         self.board.fault(sale, error);

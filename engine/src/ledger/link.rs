@@ -103,7 +103,7 @@ pub(super) enum Taken {
 }
 
 /// The texts by which the script tells ledgers apart.
-fn fence(identity: Identity) -> [String; 3] {
+pub(super) fn fence(identity: Identity) -> [String; 3] {
     let Identity { engine, epoch, incarnation } = identity;
     [format!("{engine:016x}"), epoch.to_string(), format!("{incarnation:016x}")]
 }
@@ -260,6 +260,15 @@ impl<'a> Link<'a> {
             "CONFLICT" => Err(LedgerError::Conflict { sale, sequence: number(detail) }),
             _ => Err(LedgerError::Refused { message: format!("the script answered {reply:?}") }),
         }
+    }
+
+    /// Runs a script that concerns no sale.
+    pub(super) async fn invoke<T: redis::FromRedisValue>(
+        &mut self,
+        call: &redis::ScriptInvocation<'_>,
+    ) -> Result<T, LedgerError> {
+        let answer = call.invoke_async(&mut self.connection).await;
+        answer.map_err(|error| self.judge(&error, ""))
     }
 
     /// The texts that stand under `sequences`.

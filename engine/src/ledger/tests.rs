@@ -2,7 +2,7 @@
 //! control, a script that lacks the check in question.
 
 #[path = "../../tests/support/bad_network.rs"]
-mod bad_network;
+pub(super) mod bad_network;
 #[allow(dead_code, reason = "the black-box tests use the rest")]
 #[path = "../../tests/support/shelf.rs"]
 mod shelf;

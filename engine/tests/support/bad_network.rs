@@ -24,7 +24,7 @@ struct Shared {
 /// Forwards connections to a server. Of the answers to large requests (batches) it loses every third and cuts the
 /// connection, so that nobody knows whether the batch was taken; a copy of that batch arrives a few batches later.
 #[derive(Debug)]
-pub(super) struct BadNetwork {
+pub(crate) struct BadNetwork {
     port: u16,
     server: u16,
     shared: Arc<Shared>,
@@ -34,7 +34,7 @@ pub(super) struct BadNetwork {
 const BATCH_BYTES: usize = 1_000;
 
 impl BadNetwork {
-    pub(super) fn before(server: u16) -> Self {
+    pub(crate) fn before(server: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared::default());
@@ -48,13 +48,13 @@ impl BadNetwork {
         Self { port, server, shared }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// From now on nothing is lost; what is still on its way arrives. Says how many answers were lost and how many
     /// copies came late.
-    pub(super) fn heal(&self) -> (u64, u64) {
+    pub(crate) fn heal(&self) -> (u64, u64) {
         // Relaxed: a flag of its own, nothing is published through it.
         self.shared.healed.store(true, Ordering::Relaxed);
         arrive_late(self.server, &self.shared);

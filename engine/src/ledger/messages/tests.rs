@@ -1,0 +1,301 @@
+//! Messages in a real Redis: the script alone, and behind whatever happens to Redis, the network and the engine; each
+//! proof with its negative control, a script that lacks the check in question.
+
+use std::{collections::BTreeMap, num::NonZeroU16, path::Path, sync::Arc};
+
+use sellout_testkit::{PATIENCE, RedisServer, eventually};
+
+use super::{
+    super::{link::Link, tests::bad_network::BadNetwork},
+    carrier::{Answer, post, words},
+    *,
+};
+use crate::{Audience, Engine, Identity, ManualClock, Message, SaleSpec, Timestamp};
+
+const START: Timestamp = Timestamp::from_millis(1_775_008_800_000);
+const STREAM: &str = "sellout:{messages}:stream";
+const OURS: Identity = Identity::new(7, 3, 30);
+
+type Entries = Vec<(String, Vec<String>)>;
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(future)
+}
+
+/// An engine in a folder of its own, with a sale that has sent its links.
+struct Shop {
+    folder: tempfile::TempDir,
+    engine: Engine,
+}
+
+impl Shop {
+    fn open(dir: &Path) -> Engine {
+        Engine::options().clock(Arc::new(ManualClock::starting_at(START))).open(dir).unwrap()
+    }
+
+    fn with(buyers: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Self::open(&folder.path().join("j"));
+        let sale = engine.create(SaleSpec::new("mx3", 900).audience(Audience::Registered).links_at(START)).unwrap();
+        sale.register(&(0..buyers).map(Into::into).collect::<Vec<_>>()).unwrap();
+        engine.tick(START);
+        Self { folder, engine }
+    }
+
+    fn outbox(&self) -> Outbox {
+        self.engine.outbox().unwrap().unwrap()
+    }
+
+    fn messages(&self) -> Vec<Message> {
+        let mut messages = Vec::new();
+        self.outbox().read(usize::MAX, &mut messages).unwrap();
+        messages
+    }
+
+    /// An order, and so one message more.
+    fn sell(&self, buyer: u64) {
+        let sale = self.engine.sale("mx3").unwrap();
+        sale.reserve(buyer, 1).unwrap().confirm(1).unwrap().wait().unwrap();
+    }
+}
+
+/// What the stream should have.
+fn entries(messages: &[Message]) -> Entries {
+    messages.iter().map(|message| (message.id.to_string(), words(message))).collect()
+}
+
+fn stream(server: &RedisServer) -> Entries {
+    server.ask(&format!("XRANGE {STREAM} - +"))
+}
+
+/// Messages that the stream lacks, and those that it has more than once, whatever their ids.
+fn faults(server: &RedisServer, messages: &[Message]) -> (usize, usize) {
+    let mut found = BTreeMap::new();
+    for (_, words) in stream(server) {
+        *found.entry(words).or_insert(0) += 1;
+    }
+    let lost = messages.iter().filter(|message| !found.contains_key(&words(message))).count();
+    (lost, found.values().map(|count| count - 1).sum())
+}
+
+/// A server and one way to hand batches to it.
+struct Bench {
+    server: RedisServer,
+    endpoint: Endpoint,
+    script: redis::Script,
+}
+
+impl Bench {
+    fn new(script: &str) -> Self {
+        let server = RedisServer::start();
+        let endpoint = Endpoint::parse(&server.url()).unwrap();
+        Self { server, endpoint, script: redis::Script::new(script) }
+    }
+
+    fn post(&self, whose: Identity, after: MessageId, batch: &[Message]) -> Result<Answer, MessagesError> {
+        block_on(async {
+            let mut link = Link::open(&self.endpoint, Options::default().limits()).await?;
+            post(&mut link, &self.script, &Keys::new("sellout"), whose, after, batch).await
+        })
+    }
+}
+
+/// The script with one piece taken out or changed.
+fn broken(from: &str, to: &str) -> String {
+    assert_eq!(POST.matches(from).count(), 1, "{from}");
+    POST.replace(from, to)
+}
+
+/// A script that lets Redis choose the ids.
+fn under_its_own_ids() -> String {
+    let own = broken("if after(id, last) then", "if true then");
+    own.replace("redis.call('XADD', KEYS[2], id,", "redis.call('XADD', KEYS[2], '*',")
+}
+
+#[test]
+fn a_batch_that_lands_again_or_late_changes_nothing() {
+    let all = Shop::with(9).messages();
+    let repeats = |script: &str| {
+        let bench = Bench::new(script);
+        let given = [(0, 0..3), (3, 3..6), (0, 0..3), (2, 2..5), (6, 6..9), (3, 3..6)];
+        for (after, batch) in given {
+            let after = if after == 0 { MessageId::START } else { all[after - 1].id };
+            drop(bench.post(OURS, after, &all[batch]));
+        }
+        stream(&bench.server)
+    };
+    assert_eq!(repeats(POST), entries(&all));
+    assert_ne!(repeats(&under_its_own_ids()).len(), all.len());
+}
+
+#[test]
+fn a_batch_that_follows_what_the_stream_lost_is_refused_with_what_it_has() {
+    let all = Shop::with(9).messages();
+    let leaves_a_gap = |script: &str| {
+        let bench = Bench::new(script);
+        bench.post(OURS, MessageId::START, &all[..3]).unwrap();
+        bench.post(OURS, all[4].id, &all[5..])
+    };
+    assert_eq!(leaves_a_gap(POST), Ok(Answer::Gap(all[2].id)));
+    let blind = leaves_a_gap(&broken("if after(ARGV[4], last) then", "if false then"));
+    assert_eq!(blind, Ok(Answer::Last(all[8].id, Vec::new())));
+}
+
+#[test]
+fn only_the_newest_opening_of_one_journal_may_write() {
+    let all = Shop::with(3).messages();
+    let later = |script: &str, whose: Identity| {
+        let bench = Bench::new(script);
+        bench.post(OURS, MessageId::START, &all[..2]).unwrap();
+        bench.post(whose, all[1].id, &all[2..])
+    };
+    let done = Ok(Answer::Last(all[2].id, Vec::new()));
+    assert_eq!(later(POST, Identity::new(7, 4, 40)), done);
+    let outdated = MessagesError::StaleEpoch { found: "3".to_owned(), ours: 2 };
+    assert_eq!(later(POST, Identity::new(7, 2, 20)), Err(outdated));
+    assert_eq!(later(POST, Identity::new(7, 3, 31)), Err(MessagesError::Forked { ours: 3 }));
+    let other = MessagesError::OtherEngine { found: format!("{:016x}", 7) };
+    assert_eq!(later(POST, Identity::new(8, 9, 30)), Err(other));
+    assert_eq!(later(&broken("if stored_epoch > epoch then", "if false then"), Identity::new(7, 2, 20)), done);
+    assert_eq!(later(&broken("stored[3] ~= incarnation then", "false then"), Identity::new(7, 3, 31)), done);
+    let any = broken("if stored[1] and stored[1] ~= engine then", "if false then");
+    assert_eq!(later(&any, Identity::new(8, 9, 30)), done);
+}
+
+#[test]
+fn a_look_says_how_far_it_got_and_with_what_also_when_it_was_trimmed() {
+    let all = Shop::with(600).messages();
+    let bench = Bench::new(POST);
+    let look = || bench.post(OURS, MessageId::START, &[]);
+    assert_eq!(look(), Ok(Answer::Last(MessageId::START, Vec::new())));
+    assert!(bench.server.ask::<Vec<String>>("KEYS *").is_empty(), "a look writes nothing");
+    bench.post(OURS, MessageId::START, &all).unwrap();
+    assert_eq!(look(), Ok(Answer::Last(all[599].id, words(&all[599]))));
+    bench.server.tell(&format!("XTRIM {STREAM} MAXLEN 0"));
+    assert_eq!(look(), Ok(Answer::Last(all[599].id, Vec::new())));
+    bench.server.tell(&format!("SET {STREAM} 1"));
+    assert_eq!(look(), Err(MessagesError::NotMessages));
+}
+
+/// Impatient, so that a test's failures pass quickly.
+fn options() -> Options {
+    let options = Options::default().retry(Duration::from_millis(1), Duration::from_millis(50));
+    let mut options = options.batch(NonZeroU16::new(20).unwrap());
+    options.look_every = Duration::from_millis(50);
+    options
+}
+
+fn deliver(url: &str, shop: &Shop, script: &str) -> MessagesDriver {
+    let mut messages = RedisMessages::new(url, shop.outbox(), options()).unwrap();
+    messages.script = redis::Script::new(script);
+    messages.spawn().unwrap()
+}
+
+fn through_a_bad_network(script: &str, patience: Duration) -> (usize, usize) {
+    let (server, shop) = (RedisServer::start(), Shop::with(700));
+    let network = BadNetwork::before(server.port());
+    let driver = deliver(&network.url(), &shop, script);
+    drop(driver.wait_delivered(patience));
+    let (lost, late) = network.heal();
+    assert!(lost > 0 && late > 0, "{lost} answers lost, {late} copies late");
+    drop(driver.wait_delivered(patience));
+    driver.stop();
+    faults(&server, &shop.messages())
+}
+
+#[test]
+fn lost_answers_and_late_copies_deliver_every_message_once() {
+    assert_eq!(through_a_bad_network(POST, PATIENCE), (0, 0));
+}
+
+#[test]
+fn control_a_script_that_lets_redis_choose_the_ids_says_things_twice() {
+    let (_lost, twice) = through_a_bad_network(&under_its_own_ids(), Duration::from_secs(2));
+    assert!(twice > 0);
+}
+
+#[test]
+fn messages_go_out_as_they_are_made_and_a_trimmed_stream_goes_on() {
+    let (server, shop) = (RedisServer::start(), Shop::with(50));
+    let driver = deliver(&server.url(), &shop, POST);
+    driver.wait_delivered(PATIENCE).unwrap();
+    assert_eq!(stream(&server), entries(&shop.messages()));
+    server.tell(&format!("XTRIM {STREAM} MAXLEN 5"));
+    (0..10).for_each(|buyer| shop.sell(buyer));
+    driver.wait_delivered(PATIENCE).unwrap();
+    assert_eq!(stream(&server), entries(&shop.messages()[45..]));
+    let status = driver.stop();
+    assert_eq!((status.connection, status.fault), (Connection::Stopped, None));
+    assert_eq!(status.delivered, shop.messages().last().unwrap().id);
+}
+
+#[test]
+fn a_redis_that_loses_everything_or_its_tail_is_given_it_again() {
+    let (mut server, shop) = (RedisServer::start(), Shop::with(300));
+    let driver = deliver(&server.url(), &shop, POST);
+    driver.wait_delivered(PATIENCE).unwrap();
+    server.kill();
+    eventually("the loss shows", || matches!(driver.status().connection, Connection::Broken { .. }));
+    shop.sell(1);
+    assert!(driver.wait_delivered(Duration::from_millis(50)).unwrap_err().cause.is_some());
+    server.restart();
+    driver.wait_delivered(PATIENCE).unwrap();
+    let all = entries(&shop.messages());
+    assert_eq!(stream(&server), all);
+    // As after a failover: the stream is the one of a moment ago. Nothing new is said, and it is found out.
+    for kept in [250, 7, 0] {
+        let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+        let mut failover = redis::pipe();
+        failover.atomic().cmd("DEL").arg(STREAM);
+        for (id, words) in &all[..kept] {
+            failover.cmd("XADD").arg(STREAM).arg(id).arg(words);
+        }
+        failover.query::<redis::Value>(&mut connection).unwrap();
+        eventually("it is delivered again", || stream(&server) == all);
+    }
+}
+
+#[test]
+fn a_journal_that_is_not_the_newest_delivers_nothing_and_says_so() {
+    let (server, shop) = (RedisServer::start(), Shop::with(30));
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("old");
+    std::fs::create_dir(&old).unwrap();
+    for entry in std::fs::read_dir(shop.folder.path().join("j")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), old.join(entry.file_name())).unwrap();
+    }
+    let driver = deliver(&server.url(), &shop, POST);
+    shop.sell(1);
+    driver.wait_delivered(PATIENCE).unwrap();
+    let last = driver.stop().delivered;
+    let before = stream(&server);
+
+    // Opened once more, so that it passes for newer; then it says something else under the same number.
+    let restored = Shop { folder, engine: Shop::open(&old) };
+    let driver = deliver(&server.url(), &restored, POST);
+    eventually("it is refused", || driver.status().fault == Some(MessagesError::Ahead { id: last }));
+    (2..9).for_each(|buyer| restored.sell(buyer));
+    assert!(driver.wait_delivered(Duration::from_millis(200)).is_err());
+    assert_eq!(driver.stop().fault, Some(MessagesError::Ahead { id: last }));
+
+    let stranger = Shop::with(3);
+    let driver = deliver(&server.url(), &stranger, POST);
+    let found = format!("{:016x}", shop.outbox().identity().engine);
+    eventually("it is refused", || driver.status().fault == Some(MessagesError::OtherEngine { found: found.clone() }));
+    assert_eq!(stream(&server), before);
+}
+
+#[test]
+fn what_callers_share_between_threads_can_be_shared() {
+    fn shared<T: Send + Sync>() {}
+    fn sendable<T: Send>(_: &T) {}
+    shared::<RedisMessages>();
+    shared::<MessagesDriver>();
+    shared::<MessagesError>();
+    let shop = Shop::with(0);
+    let messages = RedisMessages::new("redis://127.0.0.1:1", shop.outbox(), Options::default()).unwrap();
+    sendable(&messages.run(std::future::pending()));
+    assert!(RedisMessages::new("redis://h", shop.outbox(), Options::default().prefix("a b")).is_err());
+}
