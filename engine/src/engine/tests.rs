@@ -16,10 +16,10 @@ mod stages;
 mod waiting_lives;
 mod waitlist;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::*;
-use crate::{Confirmation, ManualClock, PaymentId, Rejection, SaleSpec, Token};
+use crate::{Confirmation, ManualClock, PaymentId, Rejection, SaleSpec, Token, core::allocator::Whereabouts};
 
 const START: Timestamp = Timestamp::from_millis(1_775_008_800_000);
 
@@ -75,4 +75,18 @@ fn hold(sale: &Sale, buyer: u64) -> Token {
 
 fn books(stock: u32) -> SaleSpec {
     SaleSpec::new("books", stock).hold_for(seconds(60)).grace(seconds(2))
+}
+
+/// Where units can be told apart: each has one place, and the free ones are as many as the permits.
+#[track_caller]
+fn check_places(sale: &Sale) {
+    let (mut all, mut free) = (BTreeSet::new(), 0);
+    sale.inner.allocator.each_unit(|whereabouts, unit| {
+        assert!(all.insert(unit), "unit {unit} is in two places");
+        free += u64::from(whereabouts == Whereabouts::Free);
+    });
+    let audit = sale.audit();
+    let offered = audit.stock + audit.added - audit.withdrawn;
+    let expected = if sale.inner.faces.is_some() { (audit.free, offered) } else { (0, 0) };
+    assert_eq!((free, all.len() as u64), expected, "{audit}");
 }

@@ -386,6 +386,7 @@ impl Run {
         }
         let audits = self.engine.audit();
         ensure!(audits.iter().all(Audit::holds), "{audits:?}");
+        self.engine.sales().iter().for_each(check_places);
         for (number, audit) in audits.iter().enumerate() {
             let held: u32 = self
                 .tickets

@@ -8,15 +8,12 @@
 //!
 //! Negative control: a unit that is put back while a hold has it is found.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    Amounts, Unit, Units,
-    core::allocator::{Standing, Whereabouts},
-};
+use crate::{Amounts, Unit, Units, core::allocator::Standing};
 
 const NAMES: [&str; 2] = ["seats", "gifts"];
 const BUDGET: u64 = 700;
@@ -194,18 +191,6 @@ impl Life {
         let value = self.sale(1).face_value().unwrap();
         assert_eq!(value.sold, BUDGET, "{value:?}");
     }
-}
-
-/// Every unit has one place, and the free ones are as many as the permits.
-fn check_places(sale: &Sale) {
-    let (mut all, mut free) = (BTreeSet::new(), 0);
-    sale.inner.allocator.each_unit(|whereabouts, unit| {
-        assert!(all.insert(unit), "unit {unit} is in two places");
-        free += u64::from(whereabouts == Whereabouts::Free);
-    });
-    let audit = sale.audit();
-    assert!(audit.holds(), "{audit}");
-    assert_eq!((free, all.len() as u64), (audit.free, audit.stock + audit.added - audit.withdrawn), "{audit}");
 }
 
 fn live(steps: &[Step]) {

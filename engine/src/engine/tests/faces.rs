@@ -5,7 +5,9 @@ use super::{
     *,
 };
 use crate::{
-    Amounts, BasketRules, ChangeError, Ended, Face, FaceError, SpecError, Unit, Units, UnitsError,
+    Amounts, BasketRules, ChangeError, Ended, Face, FaceError, SpecError, Unit, Units, UnitsError, WaitOrder, Waiting,
+    Waitlist,
+    engine::faces::Faces,
     journal::{Change, ConfirmedRecord, DetailRecord, HeldRecord, Record},
 };
 
@@ -262,6 +264,48 @@ fn of_two_threads_no_two_get_the_same_unit_and_every_unit_is_sold() {
     drop((sale, engine));
     let sale = World::open(&dir).engine.sale("books").unwrap();
     assert_eq!(sale.audit().sold, 600);
+}
+
+#[test]
+fn what_comes_back_for_the_waitlist_is_offered_as_itself() {
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let waitlist = Waitlist { room: 9, accept_within: seconds(20), order: WaitOrder::FirstCome };
+    let sale = world.sale(seats(3).waitlist(waitlist));
+    let [first, _second, _third] = [1, 2, 3].map(|buyer| hold(&sale, buyer));
+    sale.join(4).unwrap();
+    sale.cancel(&first).unwrap();
+    world.engine.tick(world.engine.now());
+    let Waiting::Offered { token, .. } = sale.waiting(4) else { panic!("it came back for the head") };
+    assert_eq!(numbers(&sale.units(&token).unwrap()), [101]);
+    sale.accept(&token).unwrap();
+    world.engine.sync().unwrap();
+
+    let (_copied, world) = crash(&dir);
+    let sale = world.engine.sale("books").unwrap();
+    assert_eq!(numbers(&sale.units(&token).unwrap()), [101]);
+    pay(&sale, &token);
+    assert_eq!(numbers(&sale.units(&token).unwrap()), [101]);
+}
+
+/// A hall and its balcony are created together, with more labels than one record has.
+#[test]
+fn many_listed_sales_are_created_with_one_commit() {
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let list = |name: &str, count: u32| {
+        let labels: Vec<Box<str>> = (0..count).map(|seat| format!("{name}-{seat}").into()).collect();
+        SaleSpec::new(name, count).units(Units::Listed(labels.into()))
+    };
+    world.engine.create_many(vec![list("hall", 70_000), books(5), list("balcony", 3)]).unwrap();
+
+    let (_copied, world) = crash(&dir);
+    for (name, count) in [("hall", 70_000), ("balcony", 3)] {
+        let sale = world.engine.sale(name).unwrap();
+        let Some(Faces::Listed(lists)) = sale.inner.faces.as_deref() else { panic!("listed") };
+        let labels: Vec<Box<str>> = lists.load().iter().flat_map(|list| list.iter().cloned()).collect();
+        assert_eq!((labels.len(), &*labels[labels.len() - 1]), (count, format!("{name}-{}", count - 1).as_str()));
+    }
 }
 
 #[test]

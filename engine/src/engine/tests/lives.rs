@@ -262,6 +262,7 @@ impl Life {
         for audit in self.world.engine.audit() {
             assert!(audit.holds(), "{audit}");
         }
+        self.world.engine.sales().iter().for_each(check_places);
     }
 
     /// The journal's orders, sale by sale.

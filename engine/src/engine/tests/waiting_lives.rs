@@ -72,7 +72,11 @@ impl Life {
         let dir = parent.path().join("j");
         let world = World::open(&dir);
         let waitlist = Waitlist { room: ROOM, accept_within: seconds(8), order };
-        world.sale(SaleSpec::new("books", STOCK).hold_for(seconds(30)).grace(seconds(2)).waitlist(waitlist));
+        let spec = SaleSpec::new("books", STOCK).hold_for(seconds(30)).grace(seconds(2)).waitlist(waitlist);
+        world.sale(match order {
+            WaitOrder::FirstCome => spec,
+            WaitOrder::Lottery { .. } => spec.units(crate::Units::Numbered { first: 1 }),
+        });
         let folders = vec![parent];
         Self { world, dir, folders, order, tokens: Vec::new(), line: Vec::new(), durable: Vec::new() }
     }
@@ -207,6 +211,7 @@ impl Life {
         let sale = self.sale();
         let audit = sale.audit();
         assert!(audit.holds(), "{audit}");
+        check_places(&sale);
         assert_eq!(sale.queue_length(), self.line.len());
         for (ahead, (_, ticket, buyer)) in (0..).zip(&self.line) {
             let Waiting::Queued(place) = sale.waiting(*buyer) else { panic!("buyer {buyer} lost the place") };
