@@ -130,7 +130,7 @@ fn units_added_for_the_queue_are_not_told_sold_out() {
 
 /// The fault: what comes back goes to a stripe, and only the gate says whose it is.
 fn give_to_a_stripe(permits: &Permits, home: usize) {
-    permits.stripes[home].fetch_add(1, Ordering::Release);
+    permits.stripes.at(home).fetch_add(1, Ordering::Release);
     permits.count_return();
 }
 
