@@ -14,9 +14,10 @@
 //!
 //! A sale that never sees a key has no maps.
 
-use std::{fmt, hash::Hasher, sync::OnceLock};
+use std::{fmt, hash::Hasher};
 
 use dashmap::{DashMap, Entry};
+use once_cell::race::OnceBox;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::core::{Buyer, allocator::HoldId};
@@ -61,19 +62,19 @@ pub(crate) enum Seen {
 
 /// The keys of one sale.
 pub(crate) struct Keys {
-    maps: OnceLock<Box<Maps>>,
-    shards: usize,
+    maps: OnceBox<Maps>,
+    shards: u32,
 }
 
 impl Keys {
     /// The keys of a sale of `stock` units. No memory is taken before the first key.
     pub(crate) fn new(stock: u32) -> Self {
-        Self { maps: OnceLock::new(), shards: (stock as usize / 64).next_power_of_two().clamp(2, 64) }
+        Self { maps: OnceBox::new(), shards: (stock / 64).next_power_of_two().clamp(2, 64) }
     }
 
     fn maps(&self) -> &Maps {
         self.maps.get_or_init(|| {
-            let shards = self.shards;
+            let shards = self.shards as usize;
             Box::new(Maps { attempts: DashMap::with_shard_amount(shards), slots: DashMap::with_shard_amount(shards) })
         })
     }

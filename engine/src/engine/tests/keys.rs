@@ -417,6 +417,37 @@ fn a_key_gets_its_hold_after_a_restart_and_after_a_crash() {
 }
 
 #[test]
+fn a_key_keeps_the_units_of_its_hold_across_a_crash() {
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let sale = world.sale(books(9).cap(9).largest(3).units(crate::Units::Numbered { first: 100 }));
+    let _others = sale.reserve(2, 3).unwrap();
+    let units = sale.request(1).quantity(2).key(&key("a")).reserve().unwrap().units();
+    assert_eq!(units.len(), 2);
+    world.engine.sync().unwrap();
+    let (_copied, dir) = copy(&dir);
+    let world = World::open(&dir);
+    let sale = world.engine.sale("books").unwrap();
+    let again = sale.request(1).quantity(2).key(&key("a")).reserve().unwrap();
+    assert_eq!(again.units(), units);
+    assert!(matches!(pay(&sale, &again.token()), Confirmation::Confirmed(_)));
+    assert_eq!(sale.units(&again.token()), Ok(units));
+}
+
+#[test]
+fn a_request_brings_its_invitation_and_one_without_it_leaves_nothing() {
+    let world = World::in_memory();
+    let sale = world.sale(books(9).audience(crate::Audience::Invited));
+    let request = sale.request(1).key(&key("a"));
+    assert_eq!(request.reserve().unwrap_err(), Rejection::NotEligible);
+    assert_eq!(request.invitation(&sale.invitation(2)).reserve().unwrap_err(), Rejection::BadInvitation);
+    assert_eq!(entries(&sale), (0, 0));
+    let token = request.invitation(&sale.invitation(1)).reserve().unwrap().token();
+    assert_eq!(request.reserve().unwrap().token(), token, "it was let in before");
+    assert!(sale.request(3).invitation(&sale.invitation(3)).reserve().is_ok());
+}
+
+#[test]
 fn an_order_that_no_tick_has_seen_as_a_hold_keeps_its_key_and_so_does_one_paid_late() {
     let (_parent, dir) = folder();
     let world = World::open(&dir);

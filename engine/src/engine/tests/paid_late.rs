@@ -13,7 +13,7 @@
 //! Negative controls: an oracle, and an engine, with `<=` where `<` is meant, or the other way round.
 
 use super::*;
-use crate::{ConfirmError, Ended, JournalReader, RequestKey, journal::SimDisk};
+use crate::{ConfirmError, Ended, JournalReader, RequestKey, WaitOrder, Waitlist, journal::SimDisk};
 
 /// Something that somebody does.
 type Act = fn(&World, &Sale, &Token);
@@ -76,6 +76,8 @@ const CANCEL: Act = |_, sale, token| assert!(sale.cancel(token).is_ok());
 const AGAIN: Act = |_, sale, _| assert_ne!(named(sale, 1, 1).to_string(), "");
 const UNDO: Act = |_, sale, _| assert_eq!(sale.cancel(&named(sale, 1, 1)).unwrap().quantity, 1);
 const BUY_AGAIN: Act = |_, sale, _| assert!(matches!(pay(sale, &named(sale, 1, 1)), Confirmation::Confirmed(_)));
+/// Somebody waits for the next unit to come back.
+const JOIN: Act = |_, sale, _| assert_eq!(sale.join(5).unwrap().ahead, 0);
 /// The buyer has two seconds more to type a card number.
 const EXTEND: Act = |_, sale, token| assert!(sale.extend(token, seconds(2)).is_ok());
 /// So many holds expire that the book forgets the first.
@@ -137,6 +139,10 @@ const TABLE: &[Row] = &[
     Row { what: "all held", at: 62_000, ticks: TICK, meanwhile: HOLD, answer: "PaidLateSoldOut", ..PLAIN },
     Row { what: "all held, and one comes back", meanwhile: HOLD, then: GIVE_BACK, ..SOLD },
     Row { what: "all withdrawn", meanwhile: WITHDRAW, then: ADD, ..SOLD },
+    Row { what: "offered to who waits", first: JOIN, meanwhile: NO_ACT, ..SOLD },
+    Row { what: "offered to who waits, and one added", first: JOIN, meanwhile: NO_ACT, then: ADD, ..SOLD },
+    Row { what: "somebody waits, in time", at: 61_999, first: JOIN, answer: "Confirmed", ..PLAIN },
+    Row { what: "somebody waits, before a tick", at: 62_000, ticks: NO_TICK, first: JOIN, answer: "PaidLate", ..PLAIN },
     Row { what: "over the cap by a hold", meanwhile: AGAIN, ..OVER_CAP },
     Row { what: "over the cap by a hold, given back", meanwhile: AGAIN, then: UNDO, ..OVER_CAP },
     Row { what: "over the cap by a purchase", meanwhile: BUY_AGAIN, ..OVER_CAP },
@@ -254,6 +260,9 @@ fn play(row: &Row, tick: bool, course: Course, grace: Duration) -> Result<(), St
     };
     let mut stage = Stage::new(course.journal);
     let mut spec = books(row.stock).grace(grace).cap(row.quantity).largest(row.quantity);
+    if row.quantity == 1 {
+        spec = spec.waitlist(Waitlist { room: 9, accept_within: seconds(30), order: WaitOrder::FirstCome });
+    }
     if let Some(closes) = row.closes {
         spec = spec.closes_at(START.plus(millis(closes)));
     }
