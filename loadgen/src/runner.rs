@@ -31,7 +31,7 @@ use crate::{
     number::{count, real},
     people::{Fates, People},
     scenario::Scenario,
-    target::{Opening, Preparation, Refusal, Target, TargetError},
+    target::{Opening, Preparation, Refusal, Target, TargetError, not_offered},
     verify::log::{HoldRecord, SaleLog},
 };
 
@@ -142,6 +142,9 @@ impl Run<'_> {
     /// # Errors
     /// [`RunError`] if the target can't be used, or a worker dies.
     pub fn play<T: Target>(&self, target: &T, observe: &mut dyn FnMut(&Progress)) -> Result<Outcome, RunError> {
+        if let Some(lacking) = self.scenario.needs().into_iter().find(|ability| !target.offers(*ability)) {
+            return Err(not_offered(lacking).into());
+        }
         let people = People::new(self.scenario, self.seed);
         let base = self.clock.base();
         let opening = target.prepare(&Preparation {
@@ -149,7 +152,7 @@ impl Run<'_> {
             base,
             registered: &|| Box::new(people.registered_buyers()),
         })?;
-        let curves: Arc<[Curve]> = Arc::from(self.scenario.arrivals.as_slice());
+        let curves: Arc<[Curve]> = self.scenario.arrivals.iter().map(|arrivals| arrivals.curve.clone()).collect();
         let live = Live::default();
         // Preparing may have taken real time; the clock stood still meanwhile.
         self.clock.start(opening.latest.map_or(base, |latest| latest.max(base)));

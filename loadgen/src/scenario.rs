@@ -4,21 +4,25 @@
 //! and what was expected there: unknown keys, stocks beyond the maximum, a crowd that wants a sale that isn't there.
 
 mod builtin;
+mod change;
 mod crowd;
 mod error;
 mod file;
 mod phases;
+mod plan;
+mod stages;
 
 use std::{path::Path, time::Duration};
 
-use sellout::{Audience, SaleSpec, Timestamp};
-
 pub use self::{
     builtin::{built_in, built_ins},
-    crowd::{Bots, Crowd, DoubleClicks, Paying, Payment, Retries, Returning},
+    change::{Change, WhatChanges},
+    crowd::{Baskets, Bots, Crowd, DoubleClicks, Messages, Paying, Payment, Retries, Returning, Sharing, Waiting},
     error::ScenarioError,
+    plan::{AmountsPlan, AudiencePlan, SalePlan, UnitsPlan, WaitOrderPlan, WaitlistPlan},
+    stages::{Arrivals, Purpose},
 };
-use crate::{arrivals::Curve, units::Speed};
+use crate::{target::Ability, units::Speed};
 
 /// What is sold, who comes when, and how people behave.
 #[derive(Debug, Clone)]
@@ -35,59 +39,28 @@ pub struct Scenario {
     pub sales: Vec<SalePlan>,
     /// Who comes.
     pub crowd: Crowd,
-    /// When they come.
-    pub arrivals: Vec<Curve>,
+    /// The names of the stages, in the order of the story.
+    pub stages: Vec<String>,
+    /// When they come, and for what.
+    pub arrivals: Vec<Arrivals>,
     /// Who asks again after a refusal.
     pub retries: Retries,
     /// Who clicks twice.
     pub double_clicks: DoubleClicks,
     /// Who asks by machine.
     pub bots: Bots,
+    /// Who buys from several sales at once.
+    pub baskets: Baskets,
+    /// Who waits for units that come back.
+    pub waiting: Waiting,
+    /// Who tells others.
+    pub sharing: Sharing,
+    /// What people do with messages that are not for them.
+    pub messages: Messages,
+    /// What changes while the crowd is there, in the order of the instants.
+    pub changes: Vec<Change>,
     /// How people pay.
     pub payment: Payment,
-}
-
-/// One sale of a scenario; instants count from the start of the run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SalePlan {
-    /// Its name.
-    pub name: String,
-    /// Units on offer.
-    pub stock: u32,
-    /// At most so many units a buyer.
-    pub cap: u32,
-    /// At most so many units in one hold.
-    pub largest: u32,
-    /// How long a buyer has to pay.
-    pub hold: Duration,
-    /// How long a hold is kept after its deadline for a payment on its way.
-    pub grace: Duration,
-    /// When units may be had from.
-    pub opens_at: Duration,
-    /// When no new hold is made any more.
-    pub closes_at: Option<Duration>,
-    /// Whether only registered people may buy.
-    pub registered_only: bool,
-    /// Its weight in what people want.
-    pub weight: f64,
-}
-
-impl SalePlan {
-    /// The engine's spec of this sale in a run that starts at `base`.
-    pub fn spec(&self, base: Timestamp) -> SaleSpec {
-        let audience = if self.registered_only { Audience::Registered } else { Audience::Everyone };
-        let spec = SaleSpec::new(&self.name, self.stock)
-            .cap(self.cap)
-            .largest(self.largest)
-            .hold_for(self.hold)
-            .grace(self.grace)
-            .opens_at(base.plus(self.opens_at))
-            .audience(audience);
-        match self.closes_at {
-            Some(closes_at) => spec.closes_at(base.plus(closes_at)),
-            None => spec,
-        }
-    }
 }
 
 impl Scenario {
@@ -126,6 +99,30 @@ impl Scenario {
     /// The visits that are expected: the integral of the arrival curves.
     #[must_use]
     pub fn visits(&self) -> f64 {
-        self.arrivals.iter().map(Curve::visits).sum()
+        self.arrivals.iter().map(|arrivals| arrivals.curve.visits()).sum()
+    }
+
+    /// What a target must be able to do, beyond selling to everybody or to who registered before.
+    #[must_use]
+    pub fn needs(&self) -> Vec<Ability> {
+        let any = |is_so: fn(&SalePlan) -> bool| self.sales.iter().any(is_so);
+        let comes = |is_so: fn(&Arrivals) -> bool| self.arrivals.iter().any(is_so);
+        let registers = comes(|arrivals| matches!(arrivals.purpose, Purpose::RegistersFor(_)))
+            || any(|sale| sale.registers_from.is_some() || sale.registers_until.is_some());
+        let of_others = any(|sale| {
+            matches!(sale.audience, AudiencePlan::RegisteredFor(_) | AudiencePlan::BuyersOf(_))
+                || sale.everyone_from.is_some()
+        });
+        let needed = [
+            (registers, Ability::Registration),
+            (of_others, Ability::Audiences),
+            (any(|sale| sale.audience == AudiencePlan::Invited), Ability::Invitations),
+            (any(|sale| sale.reminds_at.is_some() || sale.links_at.is_some()), Ability::Messages),
+            (any(SalePlan::has_faces), Ability::Faces),
+            (any(|sale| sale.waitlist.is_some()), Ability::Waitlist),
+            (self.baskets.share.0 > 0.0, Ability::Baskets),
+            (!self.changes.is_empty(), Ability::Changes),
+        ];
+        needed.into_iter().filter(|(needed, _)| *needed).map(|(_, ability)| ability).collect()
     }
 }

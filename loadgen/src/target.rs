@@ -1,19 +1,69 @@
 //! The shop under test, as the generator sees it: typed requests, typed answers.
 //!
 //! A [`Target`] is made once a run and shared; each worker has a [`Session`] of its own. Nothing here knows what is
-//! behind it: an engine in this process, a script in Redis, a shop over HTTP. What a target can't tell (it has no
+//! behind it: an engine in this process, a script in Redis, a shop over HTTP. What a target can't do it doesn't
+//! [offer](Target::offers), and a scenario that needs it is refused before the run. What a target can't tell (it has no
 //! journal, no audit) it says with `None`, and the proof goes on without it.
 
+mod books;
 pub mod engine;
+mod opening;
+mod replies;
 
-use std::fmt;
-
-use sellout::Timestamp;
-
-use crate::scenario::SalePlan;
+pub use self::{
+    books::{
+        AmountTotals, DeliveredMessage, FaceTotals, JournalProof, JournalledSale, LedgerProof, MessageKind,
+        MessageProof, ReopenProof, Resources, TargetError, Totals,
+    },
+    opening::{Opening, Preparation, SaleOpening},
+    replies::{
+        AcceptReply, Answer, BasketRefusal, CancelReply, ConfirmReply, Held, HeldBasket, HeldUnit, HeldUnits,
+        JoinReply, LeaveReply, Line, OrderId, Place, Refusal, RegisterReply, WaitReply,
+    },
+};
+use crate::scenario::Change;
 
 /// The place of a sale in its scenario.
 pub type SaleIndex = usize;
+
+/// Something that not every target can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ability {
+    /// Registering while the sale runs.
+    Registration,
+    /// Audiences that another sale fills, and sales that open for everybody later.
+    Audiences,
+    /// Invitations that only their buyer can use.
+    Invitations,
+    /// Reminders, purchase links, confirmations and shipping notices.
+    Messages,
+    /// Units with a number, a label or an amount.
+    Faces,
+    /// Queues for units that come back.
+    Waitlist,
+    /// Several sales in one hold.
+    Baskets,
+    /// Changes while the sale runs.
+    Changes,
+}
+
+impl Ability {
+    /// What a target without it lacks.
+    #[must_use]
+    pub const fn lacking(self) -> &'static str {
+        match self {
+            Self::Registration => "no registration while the sale runs",
+            Self::Audiences => "no audience that depends on another sale or on the time",
+            Self::Invitations => "no invitations",
+            Self::Messages => "no messages",
+            Self::Faces => "no units that can be told apart",
+            Self::Waitlist => "no waitlist",
+            Self::Baskets => "no baskets",
+            Self::Changes => "no live changes",
+        }
+    }
+}
 
 /// What can be sold to: made once a run, shared by all workers.
 pub trait Target: Sync {
@@ -22,6 +72,11 @@ pub trait Target: Sync {
 
     /// What the target is called in reports.
     fn name(&self) -> &str;
+
+    /// Whether the target can do that; what it can't do is never asked for.
+    fn offers(&self, _ability: Ability) -> bool {
+        false
+    }
 
     /// Puts `plan` on sale, or finds what an earlier run left of it. Called once, before the clock runs.
     ///
@@ -32,11 +87,35 @@ pub trait Target: Sync {
     /// A session for one worker, made in the worker's own thread.
     fn session(&self) -> Self::Session;
 
+    /// Makes a change while the workers are at work; how many units were added, withdrawn or shipped.
+    ///
+    /// # Errors
+    /// [`TargetError`] if it can't be made.
+    fn change(&self, _change: &Change) -> Result<u64, TargetError> {
+        Err(not_offered(Ability::Changes))
+    }
+
+    /// Ends what has run out, so that the sums of all sales can be told. Called once, after the run, before them.
+    ///
+    /// # Errors
+    /// [`TargetError`] if that fails.
+    fn settle(&self) -> Result<(), TargetError> {
+        Ok(())
+    }
+
     /// The target's own sums of a sale, if it tells.
     ///
     /// # Errors
     /// [`TargetError`] if it should tell but can't.
     fn totals(&self, _sale: SaleIndex) -> Result<Option<Totals>, TargetError> {
+        Ok(None)
+    }
+
+    /// The target's own figures of a sale whose units can be told apart, if it tells.
+    ///
+    /// # Errors
+    /// [`TargetError`] if it should tell but can't.
+    fn faces(&self, _sale: SaleIndex) -> Result<Option<FaceTotals>, TargetError> {
         Ok(None)
     }
 
@@ -55,14 +134,48 @@ pub trait Target: Sync {
     fn ledger(&self) -> Result<Option<LedgerProof>, TargetError> {
         Ok(None)
     }
+
+    /// The messages that it delivered, if it has any. Called once, after the run; it may wait for deliveries under way.
+    ///
+    /// # Errors
+    /// [`TargetError`] if they can't be told.
+    fn messages(&self) -> Result<Option<MessageProof>, TargetError> {
+        Ok(None)
+    }
+
+    /// What a second one tells that is opened on a copy of its journal. Called last.
+    ///
+    /// # Errors
+    /// [`TargetError`] if that can't be tried, or fails.
+    fn reopened(&self) -> Result<Option<ReopenProof>, TargetError> {
+        Ok(None)
+    }
+
+    /// What its sales cost, if it tells.
+    fn resources(&self) -> Option<Resources> {
+        None
+    }
+}
+
+/// The error for something that a target doesn't offer.
+#[must_use]
+pub fn not_offered(ability: Ability) -> TargetError {
+    TargetError(format!("this target has {}, and the scenario needs it: use another target", ability.lacking()))
 }
 
 /// One worker's connection to the target.
+///
+/// What belongs to an [`Ability`] that the target doesn't offer is never called, and may be left as it is.
 pub trait Session {
     /// What names a hold towards the target.
     type Ticket: Ticket;
     /// A confirmation that is under way.
     type Pending: Pending;
+
+    /// Registers a buyer.
+    fn register(&mut self, _sale: SaleIndex, _buyer: u64) -> RegisterReply {
+        RegisterReply::Failed
+    }
 
     /// Asks for `quantity` units for `buyer`.
     ///
@@ -70,11 +183,69 @@ pub trait Session {
     /// [`Refusal`] says why there are none.
     fn reserve(&mut self, sale: SaleIndex, buyer: u64, quantity: u32) -> Result<Held<Self::Ticket>, Refusal>;
 
+    /// Asks for units with the invitation that the buyer `link_of` got: the target knows which that is. If `link_of`
+    /// got none yet, there is nothing to show, and the target asks as in [`Session::reserve`].
+    ///
+    /// # Errors
+    /// [`Refusal`] says why there are none.
+    fn reserve_with(
+        &mut self,
+        sale: SaleIndex,
+        buyer: u64,
+        quantity: u32,
+        _link_of: u64,
+    ) -> Result<Held<Self::Ticket>, Refusal> {
+        self.reserve(sale, buyer, quantity)
+    }
+
+    /// Asks for units of several different sales, all or nothing.
+    ///
+    /// # Errors
+    /// [`BasketRefusal`] says which line could not be had, and why.
+    fn reserve_basket(&mut self, _lines: &[Line], _buyer: u64) -> Result<HeldBasket<Self::Ticket>, BasketRefusal> {
+        Err(BasketRefusal { line: 0, refusal: Refusal::Failed })
+    }
+
     /// Reports the payment of a hold. It must not wait for a disk or a network if it can be asked later.
     fn confirm(&mut self, sale: SaleIndex, ticket: &Self::Ticket, payment: u64) -> Answer<Self::Pending>;
 
     /// Gives a hold back.
     fn cancel(&mut self, sale: SaleIndex, ticket: &Self::Ticket) -> CancelReply;
+
+    /// Reports the payment of a basket: one answer and one order for all of it.
+    fn confirm_basket(&mut self, _ticket: &Self::Ticket, _payment: u64) -> Answer<Self::Pending> {
+        Answer::Now(ConfirmReply::Failed)
+    }
+
+    /// Gives a basket back.
+    fn cancel_basket(&mut self, _ticket: &Self::Ticket) -> CancelReply {
+        CancelReply::Failed
+    }
+
+    /// The units of a hold that was sold, if they can be told apart and the target knows them.
+    fn units(&mut self, _sale: SaleIndex, _ticket: &Self::Ticket) -> Option<HeldUnits> {
+        None
+    }
+
+    /// Joins the queue of a sale.
+    fn join(&mut self, _sale: SaleIndex, _buyer: u64) -> JoinReply {
+        JoinReply::Failed
+    }
+
+    /// Leaves the queue of a sale.
+    fn leave(&mut self, _sale: SaleIndex, _buyer: u64) -> LeaveReply {
+        LeaveReply::Failed
+    }
+
+    /// Asks whether it is a buyer's turn.
+    fn waiting(&mut self, _sale: SaleIndex, _buyer: u64) -> WaitReply<Self::Ticket> {
+        WaitReply::Failed
+    }
+
+    /// Accepts an offer, to have the full time to pay.
+    fn accept(&mut self, _sale: SaleIndex, _ticket: &Self::Ticket) -> AcceptReply {
+        AcceptReply::Failed
+    }
 
     /// Why the last answer was `Failed`, in the target's words; forgotten once told.
     fn take_failure(&mut self) -> Option<String> {
@@ -93,253 +264,3 @@ pub trait Pending {
     /// Its outcome, once there is one; never waits.
     fn poll(&mut self) -> Option<ConfirmReply>;
 }
-
-/// The answer to a confirmation: known, or known later.
-#[derive(Debug)]
-pub enum Answer<P> {
-    /// It is known.
-    Now(ConfirmReply),
-    /// It will be.
-    Later(P),
-}
-
-/// Units that are held for a buyer.
-#[derive(Debug, Clone)]
-pub struct Held<T> {
-    /// What names the hold.
-    pub ticket: T,
-    /// The last instant at which it may be paid.
-    pub deadline: Timestamp,
-}
-
-/// Why a request for units was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// The sale opens later.
-    NotOpen {
-        /// When.
-        opens_at: Timestamp,
-    },
-    /// The sale is over.
-    Closed,
-    /// The sale is paused.
-    Paused,
-    /// The buyer was not let in.
-    NotEligible,
-    /// The buyer has all that one may have.
-    LimitReached,
-    /// Another attempt of the buyer is under way.
-    AttemptUnderWay,
-    /// Units are on hold, none is free: one may come back.
-    AllHeld,
-    /// Every unit is sold.
-    SoldOut,
-    /// One can't ask for so many.
-    BadQuantity,
-    /// There is no such sale.
-    NoSuchSale,
-    /// The target failed to answer.
-    Failed,
-}
-
-impl Refusal {
-    /// The reasons' names in reports, in the order of [`Refusal::place`].
-    pub const NAMES: [&'static str; 11] = [
-        "not_open",
-        "closed",
-        "paused",
-        "not_eligible",
-        "limit_reached",
-        "attempt_under_way",
-        "all_held",
-        "sold_out",
-        "bad_quantity",
-        "no_such_sale",
-        "failed",
-    ];
-
-    /// The place of this reason in a table of counts.
-    #[must_use]
-    pub const fn place(self) -> usize {
-        match self {
-            Self::NotOpen { .. } => 0,
-            Self::Closed => 1,
-            Self::Paused => 2,
-            Self::NotEligible => 3,
-            Self::LimitReached => 4,
-            Self::AttemptUnderWay => 5,
-            Self::AllHeld => 6,
-            Self::SoldOut => 7,
-            Self::BadQuantity => 8,
-            Self::NoSuchSale => 9,
-            Self::Failed => 10,
-        }
-    }
-
-    /// Whether it was for want of stock.
-    #[must_use]
-    pub const fn is_want_of_stock(self) -> bool {
-        matches!(self, Self::AllHeld | Self::SoldOut)
-    }
-}
-
-/// The outcome of a confirmation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConfirmReply {
-    /// Sold, by this report of the payment.
-    Confirmed(OrderId),
-    /// Sold already, by an earlier report.
-    AlreadyConfirmed(OrderId),
-    /// The hold had run out, but there was a unit left: sold.
-    PaidLate(OrderId),
-    /// The hold had run out, and nothing is left: the money goes back.
-    PaidLateSoldOut,
-    /// The hold had been given back before.
-    CancelledBefore,
-    /// The hold ended so long ago that the target forgot it.
-    Forgotten,
-    /// Sold or not: the target can't say now.
-    Unknown,
-    /// The target refused the ticket, or failed to answer.
-    Failed,
-}
-
-/// The outcome of giving a hold back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CancelReply {
-    /// The units are free again.
-    Cancelled,
-    /// The hold had ended before.
-    AlreadyEnded,
-    /// The target refused the ticket, or failed to answer.
-    Failed,
-}
-
-/// The target's name for a confirmed sale; the same in its journal and its ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct OrderId(pub u128);
-
-/// 32 hexadecimal digits.
-impl fmt::Display for OrderId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-impl std::str::FromStr for OrderId {
-    type Err = std::num::ParseIntError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        u128::from_str_radix(text, 16).map(Self)
-    }
-}
-
-/// What a target is asked to put on sale.
-pub struct Preparation<'a> {
-    /// The sales.
-    pub sales: &'a [SalePlan],
-    /// When the run starts: the scenario's instants count from here.
-    pub base: Timestamp,
-    /// Everybody who registered beforehand, afresh at each call.
-    pub registered: &'a (dyn Fn() -> Box<dyn Iterator<Item = u64> + 'a> + Sync),
-}
-
-impl fmt::Debug for Preparation<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Preparation").field("sales", &self.sales).field("base", &self.base).finish_non_exhaustive()
-    }
-}
-
-/// What stands in the shop before the first request.
-#[derive(Debug, Clone, Default)]
-pub struct Opening {
-    /// A state for each sale that an earlier run left behind; a fresh sale has the default.
-    pub sales: Vec<SaleOpening>,
-    /// The latest instant that the target remembers: time must not go on from before it.
-    pub latest: Option<Timestamp>,
-}
-
-/// What an earlier run left of one sale.
-#[derive(Debug, Clone, Default)]
-pub struct SaleOpening {
-    /// Whether the sale was there before this run.
-    pub resumed: bool,
-    /// When it opens, if that was fixed before this run.
-    pub opens_at: Option<Timestamp>,
-    /// Units that are on hold.
-    pub held: u64,
-    /// Sales that were confirmed.
-    pub confirmed: Vec<JournalledSale>,
-}
-
-impl SaleOpening {
-    /// Units that were sold before this run.
-    #[must_use]
-    pub fn sold(&self) -> u64 {
-        self.confirmed.iter().map(|sale| u64::from(sale.quantity)).sum()
-    }
-}
-
-/// A target's own sums of one sale.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Units at the start.
-    pub stock: u64,
-    /// Units added since.
-    pub added: u64,
-    /// Units withdrawn since.
-    pub withdrawn: u64,
-    /// Units sold.
-    pub sold: u64,
-    /// Units on hold.
-    pub held: u64,
-    /// Units that can be had.
-    pub free: u64,
-    /// A digest over the confirmed sales, if the target has one.
-    pub digest: Option<u128>,
-}
-
-/// A confirmed sale as journal or ledger have it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JournalledSale {
-    /// The sale's name.
-    pub sale: String,
-    /// The order.
-    pub order: OrderId,
-    /// Who bought; `None` if the target doesn't keep it.
-    pub buyer: Option<u64>,
-    /// How many units.
-    pub quantity: u32,
-    /// The payment, as the target keeps it.
-    pub payment: String,
-}
-
-/// What a journal holds after the run.
-#[derive(Debug, Clone, Default)]
-pub struct JournalProof {
-    /// Records of every kind.
-    pub records: u64,
-    /// Bytes on disk.
-    pub bytes: u64,
-    /// Every confirmed sale.
-    pub sales: Vec<JournalledSale>,
-    /// The digest of each sale, by name.
-    pub digests: Vec<(String, u128)>,
-}
-
-/// What a ledger holds after the run.
-#[derive(Debug, Clone, Default)]
-pub struct LedgerProof {
-    /// Every sale in it, as often as it is there.
-    pub sales: Vec<JournalledSale>,
-    /// The digest of each sale, by name.
-    pub digests: Vec<(String, u128)>,
-}
-
-/// Why a target can't be used, in words that say what to do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct TargetError(pub String);

@@ -274,7 +274,7 @@ impl<'a, S: Session> Worker<'a, S> {
         let due = Due { deadline_ns, lapses_ns };
         self.fates.serve(person);
         self.untold.held += u64::from(quantity);
-        if plan.registered_only && !self.people.is_registered(person) {
+        if plan.is_limited() && !self.people.is_registered(person) {
             self.log.sales[sale].outsiders_held += 1;
         }
         let buyer = People::buyer(person);
@@ -322,7 +322,7 @@ impl<'a, S: Session> Worker<'a, S> {
         exchange: Exchange,
         refusals: u32,
     ) {
-        let let_in = !self.run.scenario.sales[sale].registered_only || self.people.is_registered(person);
+        let let_in = !self.run.scenario.sales[sale].is_limited() || self.people.is_registered(person);
         self.log.counts.refused[refusal.place()] += 1;
         self.log.sales[sale].refused(refusal, exchange, quantity, let_in);
         if refusal == Refusal::Failed {

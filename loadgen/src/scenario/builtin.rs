@@ -21,7 +21,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::scenario::Scenario;
+    use crate::scenario::{AudiencePlan, Scenario};
 
     #[test]
     fn every_built_in_scenario_reads_and_carries_its_own_name() {
@@ -39,7 +39,8 @@ mod tests {
         assert!(scenario.crowd.people >= 250_000);
         assert!(scenario.visits() >= 250_000.0);
         assert!(scenario.crowd.registered.0 < 1.0);
-        assert!(scenario.sales[0].registered_only);
+        assert_eq!(scenario.sales[0].audience, AudiencePlan::Registered);
+        assert!(scenario.sales[0].registered_beforehand);
     }
 
     #[test]

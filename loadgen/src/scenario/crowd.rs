@@ -89,6 +89,73 @@ impl Default for Bots {
     }
 }
 
+/// Who buys from several sales at once, all or nothing.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Baskets {
+    /// The share of people who do.
+    pub share: Share,
+    /// How many different sales, at most; at least two, each number as likely as the other.
+    pub kinds: u32,
+    /// How many units in all, at most.
+    pub tickets: u32,
+}
+
+impl Default for Baskets {
+    fn default() -> Self {
+        Self { share: Share(0.0), kinds: 2, tickets: 4 }
+    }
+}
+
+/// Who waits for units that come back, and what they do then.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Waiting {
+    /// The share of people who join when they are told that all is held.
+    pub share: Share,
+    /// The share of those who wait and leave before their turn.
+    pub leaves: Share,
+    /// The share of those who pay and accept the offer first, to have the full time.
+    pub accepts: Share,
+    /// The share of those with an offer who pay.
+    pub pays: Share,
+    /// How often they look whether it is their turn.
+    pub every: Span,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        let every = Span(Duration::from_secs(10));
+        Self { share: Share(0.0), leaves: Share(0.0), accepts: Share(0.5), pays: Share(1.0), every }
+    }
+}
+
+/// Who tells others once they have paid.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sharing {
+    /// The share of payers who do.
+    pub share: Share,
+    /// How many people each of them draws, on average; only people who have not come yet can be drawn.
+    pub draws: f64,
+    /// After how long they come, on average.
+    pub after: Span,
+}
+
+impl Default for Sharing {
+    fn default() -> Self {
+        Self { share: Share(0.0), draws: 1.0, after: Span(Duration::from_mins(1)) }
+    }
+}
+
+/// What people do with messages that are not for them.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Messages {
+    /// The share of people without a purchase link who try somebody else's.
+    pub borrowed: Share,
+}
+
 /// How people pay: weights of the ways, and how long they take.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -1,25 +1,27 @@
 //! The scenario file: what TOML may stand in it, and the rules between its values.
 
+mod arrivals;
+mod changes;
+mod sales;
+
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use sellout::Timestamp;
 use serde::Deserialize;
 use toml::Spanned;
 
+use self::{
+    arrivals::ArrivalsTable,
+    changes::ChangeTable,
+    sales::{SaleTable, Sales},
+};
 use super::{
-    Bots, Crowd, DoubleClicks, Payment, Retries, SalePlan, Scenario, ScenarioError,
-    phases::{Meaning, Phase},
+    Arrivals, AudiencePlan, Baskets, Bots, Crowd, DoubleClicks, Messages, Payment, Purpose, Retries, SalePlan,
+    Scenario, ScenarioError, Sharing, Waiting,
 };
-use crate::{
-    arrivals::Curve,
-    units::{Offset, Share, Span, Speed},
-};
+use crate::units::{Share, Span, Speed};
 
 /// How many hold lengths after the last arrival the last person leaves, unless the file says otherwise.
 const HOLDS_UNTIL_GIVING_UP: u32 = 4;
-
-/// More first visits than that come to no sale; the instants of more could not be told apart either.
-const MOST_VISITS: f64 = 1e12;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,37 +33,22 @@ struct File {
     gives_up: Option<Spanned<Span>>,
     sales: Spanned<Vec<Spanned<SaleTable>>>,
     crowd: Spanned<CrowdTable>,
-    arrivals: Spanned<Vec<Spanned<Phase>>>,
+    arrivals: Spanned<Vec<Spanned<ArrivalsTable>>>,
     #[serde(default)]
     retries: Retries,
     #[serde(default)]
     double_clicks: DoubleClicks,
     #[serde(default)]
     bots: Bots,
-    payment: Option<Spanned<Payment>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SaleTable {
-    name: String,
-    stock: Spanned<u32>,
-    cap: Option<u32>,
-    largest: Option<u32>,
-    hold: Option<Span>,
-    grace: Option<Span>,
-    opens_at: Option<Offset>,
-    closes_at: Option<Offset>,
+    baskets: Option<Spanned<Baskets>>,
     #[serde(default)]
-    audience: AudienceName,
-}
-
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum AudienceName {
-    #[default]
-    Everyone,
-    Registered,
+    waiting: Waiting,
+    sharing: Option<Spanned<Sharing>>,
+    #[serde(default)]
+    messages: Messages,
+    #[serde(default)]
+    changes: Vec<Spanned<ChangeTable>>,
+    payment: Option<Spanned<Payment>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -94,34 +81,75 @@ pub(super) fn read(text: &str, name: &str, folder: &Path) -> Result<Scenario, Sc
         message: error.to_string().trim_end().to_owned(),
     })?;
     let source = Source { name, text };
-    let sales = sales(&file, &source)?;
-    let crowd = crowd(&file, &source, &sales)?;
-    let arrivals = arrivals(&file, &source, folder)?;
-    let payment = payment(&file, &source)?;
-    let last_arrival = arrivals.iter().map(Curve::ends).fold(0.0, f64::max);
-    let first_arrival = arrivals.iter().map(|curve| curve.starts).fold(f64::INFINITY, f64::min);
-    if let Some(span) = &file.gives_up
-        && span.get_ref().0.as_secs_f64() <= first_arrival
-    {
-        let problem = format!("everybody leaves after {}, before anybody comes; expected more", span.get_ref());
-        return Err(source.wrong(span, problem));
+    if file.sales.get_ref().is_empty() {
+        return Err(source.wrong(&file.sales, "no sale; expected at least one [[sales]]"));
     }
-    let longest_hold = sales.iter().map(|sale| sale.hold + sale.grace).max().unwrap_or_default();
-    let patience = longest_hold * HOLDS_UNTIL_GIVING_UP;
-    let last_arrival = Duration::try_from_secs_f64(last_arrival).unwrap_or(Duration::MAX);
+    let mut sales = sales::read(file.sales.get_ref(), file.crowd.get_ref().sales.as_ref(), &source)?;
+    let crowd = crowd(&file, &source, &sales.plans)?;
+    let (stages, arrivals) = arrivals::read(&file.arrivals, &sales, folder, &source)?;
+    registered_beforehand(&mut sales.plans, &arrivals);
+    let baskets = baskets(&file, &source, &sales)?;
+    let sharing = sharing(&file, &source)?;
+    let changes = changes::read(&file.changes, &sales, &source)?;
+    let payment = payment(&file, &source)?;
     Ok(Scenario {
         name: proper_name(&file, &source)?,
+        gives_up: gives_up(&file, &source, &arrivals, &sales.plans)?,
         story: file.story,
         speed: file.speed.unwrap_or(Speed(1.0)),
-        gives_up: file.gives_up.map_or_else(|| last_arrival.saturating_add(patience), |span| span.get_ref().0),
-        sales,
+        sales: sales.plans,
         crowd,
+        stages,
         arrivals,
         retries: file.retries,
         double_clicks: file.double_clicks,
         bots: file.bots,
+        baskets,
+        waiting: file.waiting,
+        sharing,
+        messages: file.messages,
+        changes,
         payment,
     })
+}
+
+/// When the last person leaves.
+fn gives_up(
+    file: &File,
+    source: &Source<'_>,
+    arrivals: &[Arrivals],
+    sales: &[SalePlan],
+) -> Result<Duration, ScenarioError> {
+    let first_arrival = arrivals.iter().map(|arrivals| arrivals.curve.starts).fold(f64::INFINITY, f64::min);
+    match &file.gives_up {
+        Some(span) if span.get_ref().0.as_secs_f64() <= first_arrival => {
+            let problem = format!("everybody leaves after {}, before anybody comes; expected more", span.get_ref());
+            Err(source.wrong(span, problem))
+        }
+        Some(span) => Ok(span.get_ref().0),
+        None => {
+            let longest_hold = sales.iter().map(|sale| sale.hold + sale.grace).max().unwrap_or_default();
+            let patience = longest_hold * HOLDS_UNTIL_GIVING_UP;
+            let last_arrival = arrivals.iter().map(|arrivals| arrivals.curve.ends()).fold(0.0, f64::max);
+            let last_arrival = Duration::try_from_secs_f64(last_arrival).unwrap_or(Duration::MAX);
+            Ok(last_arrival.saturating_add(patience))
+        }
+    }
+}
+
+/// A sale that nobody registers for while it runs was registered for before.
+fn registered_beforehand(sales: &mut [SalePlan], arrivals: &[Arrivals]) {
+    let needed: Vec<_> = sales
+        .iter()
+        .filter_map(|sale| match sale.audience {
+            AudiencePlan::RegisteredFor(other) => Some(other),
+            _ => None,
+        })
+        .collect();
+    for (place, sale) in sales.iter_mut().enumerate() {
+        let registers_live = arrivals.iter().any(|arrivals| arrivals.purpose == Purpose::RegistersFor(place));
+        sale.registered_beforehand = !registers_live && (sale.is_registered_for() || needed.contains(&place));
+    }
 }
 
 fn proper_name(file: &File, source: &Source<'_>) -> Result<String, ScenarioError> {
@@ -131,42 +159,6 @@ fn proper_name(file: &File, source: &Source<'_>) -> Result<String, ScenarioError
         return Err(source.wrong(&file.name, format!("name {name:?}; expected 1 to 64 of A-Z a-z 0-9 . _ -")));
     }
     Ok(name.clone())
-}
-
-fn sales(file: &File, source: &Source<'_>) -> Result<Vec<SalePlan>, ScenarioError> {
-    if file.sales.get_ref().is_empty() {
-        return Err(source.wrong(&file.sales, "no sale; expected at least one [[sales]]"));
-    }
-    let mut plans: Vec<SalePlan> = Vec::new();
-    for spanned in file.sales.get_ref() {
-        let table = spanned.get_ref();
-        let weight = match &file.crowd.get_ref().sales {
-            Some(weights) => weights.get(&table.name).copied().unwrap_or(0.0),
-            None => 1.0,
-        };
-        let cap = table.cap.unwrap_or(1);
-        let plan = SalePlan {
-            name: table.name.clone(),
-            stock: *table.stock.get_ref(),
-            cap,
-            largest: table.largest.unwrap_or(1),
-            hold: table.hold.map_or(Duration::from_mins(15), |span| span.0),
-            grace: table.grace.map_or(Duration::from_secs(2), |span| span.0),
-            opens_at: table.opens_at.map_or(Duration::ZERO, |at| at.0),
-            closes_at: table.closes_at.map(|at| at.0),
-            registered_only: table.audience == AudienceName::Registered,
-            weight,
-        };
-        plan.spec(Timestamp::MIN).check().map_err(|error| match error {
-            sellout::SpecError::Stock { .. } => source.wrong(&table.stock, error.to_string()),
-            error => source.wrong(spanned, error.to_string()),
-        })?;
-        if plans.iter().any(|other| other.name == plan.name) {
-            return Err(source.wrong(spanned, format!("a second sale called {:?}; expected another name", plan.name)));
-        }
-        plans.push(plan);
-    }
-    Ok(plans)
 }
 
 fn crowd(file: &File, source: &Source<'_>, sales: &[SalePlan]) -> Result<Crowd, ScenarioError> {
@@ -185,36 +177,8 @@ fn crowd(file: &File, source: &Source<'_>, sales: &[SalePlan]) -> Result<Crowd, 
         let units = most + 1;
         return Err(wrong(format!("some ask for {units} units; expected at most {largest}, the `largest` of a sale")));
     }
-    if let Some(weights) = &table.sales {
-        if let Some(name) = weights.keys().find(|name| sales.iter().all(|sale| &sale.name != *name)) {
-            return Err(wrong(format!("the crowd wants {name:?}; expected the name of one of the [[sales]]")));
-        }
-        if !weights_are_proper(&weights.values().copied().collect::<Vec<_>>()) {
-            return Err(wrong("sales; expected a weight of at least 0 a sale, not all 0".to_owned()));
-        }
-    }
+    sales::check_weights(file.sales.get_ref(), table.sales.as_ref()).map_err(wrong)?;
     Ok(Crowd { people: table.people, registered: table.registered.unwrap_or(Share(1.0)), quantities })
-}
-
-fn arrivals(file: &File, source: &Source<'_>, folder: &Path) -> Result<Vec<Curve>, ScenarioError> {
-    let mut curves: Vec<Curve> = Vec::new();
-    for phase in file.arrivals.get_ref() {
-        let previous_end = curves.last().map_or(0.0, Curve::ends);
-        match phase.get_ref().curve(previous_end, folder)? {
-            Meaning::Curve(curve) => curves.push(curve),
-            Meaning::Nonsense(problem) => return Err(source.wrong(phase, problem)),
-        }
-    }
-    let visits = curves.iter().map(Curve::visits).sum::<f64>();
-    // A sum that is no number is in no range.
-    if !(0.0..=MOST_VISITS).contains(&visits) {
-        let problem = format!("{visits:e} visits; expected at most {MOST_VISITS:e} in all [[arrivals]] together");
-        return Err(source.wrong(&file.arrivals, problem));
-    }
-    if visits < 1.0 {
-        return Err(source.wrong(&file.arrivals, "nobody comes; expected [[arrivals]] with at least one visit"));
-    }
-    Ok(curves)
 }
 
 fn payment(file: &File, source: &Source<'_>) -> Result<Payment, ScenarioError> {
@@ -225,6 +189,33 @@ fn payment(file: &File, source: &Source<'_>) -> Result<Payment, ScenarioError> {
     Ok(payment.get_ref().clone())
 }
 
+fn baskets(file: &File, source: &Source<'_>, sales: &Sales) -> Result<Baskets, ScenarioError> {
+    let Some(spanned) = &file.baskets else { return Ok(Baskets::default()) };
+    let baskets = spanned.get_ref();
+    let wanted = sales.plans.iter().filter(|sale| sale.weight > 0.0).count();
+    if baskets.kinds < 2 || usize::try_from(baskets.kinds).map_or(true, |kinds| kinds > wanted) {
+        let problem =
+            format!("baskets of up to {} sales; expected 2 to {wanted}, the sales that are wanted", baskets.kinds);
+        return Err(source.wrong(spanned, problem));
+    }
+    if baskets.tickets < baskets.kinds {
+        let (tickets, kinds) = (baskets.tickets, baskets.kinds);
+        return Err(
+            source.wrong(spanned, format!("baskets of {tickets} units of {kinds} sales; expected at least {kinds}"))
+        );
+    }
+    Ok(baskets.clone())
+}
+
+fn sharing(file: &File, source: &Source<'_>) -> Result<Sharing, ScenarioError> {
+    let Some(spanned) = &file.sharing else { return Ok(Sharing::default()) };
+    let draws = spanned.get_ref().draws;
+    if !(0.0..=1_000.0).contains(&draws) {
+        return Err(source.wrong(spanned, format!("each share draws {draws} people; expected 0 to 1000")));
+    }
+    Ok(spanned.get_ref().clone())
+}
+
 fn weights_are_proper(weights: &[f64]) -> bool {
     weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0)
         && (f64::MIN_POSITIVE..=f64::MAX).contains(&weights.iter().sum())
@@ -233,6 +224,7 @@ fn weights_are_proper(weights: &[f64]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::{UnitsPlan, WhatChanges};
 
     const GOOD: &str = r#"
 name = "own"
@@ -266,7 +258,7 @@ spike = { at = "+5s", visits = 500, plateau = "1s", decay = "2s" }
         let scenario = parse(GOOD).unwrap();
         assert_eq!(scenario.sales[0].cap, 1);
         assert!((scenario.visits() - 600.0).abs() < 0.001);
-        assert!((scenario.arrivals[1].starts - 5.0).abs() < 0.001);
+        assert!((scenario.arrivals[1].curve.starts - 5.0).abs() < 0.001);
         assert!(scenario.gives_up > Duration::from_mins(15));
     }
 
@@ -274,7 +266,7 @@ spike = { at = "+5s", visits = 500, plateau = "1s", decay = "2s" }
     fn phases_follow_each_other_unless_they_say_when() {
         let two = format!("{GOOD}\n[[arrivals]]\nramp = {{ from = 1, to = \"9/s\", lasts = \"4s\" }}\n");
         let scenario = parse(&two).unwrap();
-        assert!((scenario.arrivals[2].starts - scenario.arrivals[1].ends()).abs() < 1e-9);
+        assert!((scenario.arrivals[2].curve.starts - scenario.arrivals[1].curve.ends()).abs() < 1e-9);
     }
 
     #[test]
@@ -330,5 +322,176 @@ spike = { at = "+5s", visits = 500, plateau = "1s", decay = "2s" }
         assert!(error("post-cards").contains("postcards"));
         assert!(error("zzz").contains("guijiaoqi-books"));
         assert!(Scenario::find("nowhere.toml").unwrap_err().is_unreadable());
+    }
+
+    /// Every key that a story needs.
+    const STORY: &str = r#"
+name = "story"
+
+[[sales]]
+name = "coupon"
+stock = 50
+audience = "registered"
+registers_from = "+0s"
+registers_until = "+50s"
+
+[[sales]]
+name = "phone"
+stock = 20
+audience = "invited"
+opens_at = "+1m"
+everyone_from = "+2m"
+reminds_at = "+40s"
+links_at = "+55s"
+waitlist = { room = 100, accept_within = "30s", order = { lottery = 42 } }
+
+[[sales]]
+name = "ticket"
+stock = 6
+cap = 4
+largest = 2
+audience = { buyers-of = "coupon" }
+units = { seats = { rows = 2, per_row = 3 } }
+waitlist = { room = 9, accept_within = "30s" }
+
+[[sales]]
+name = "cash"
+stock = 100
+audience = { registered-for = "phone" }
+units = { amounts = { budget = 20_000, floor = 1, ceiling = 900, seed = 7 } }
+
+[[sales]]
+name = "shop"
+stock = 5
+shops = 300
+popularity = { hot = 3, share = "60%" }
+units = "numbered"
+
+[crowd]
+people = 1_000
+sales = { ticket = 1, shop = 4 }
+
+[[arrivals]]
+stage = "before"
+registers_for = "coupon"
+step = { rate = "10/s", lasts = "10s" }
+
+[[arrivals]]
+registers_for = "phone"
+step = { rate = "10/s", lasts = "10s" }
+
+[[arrivals]]
+wants = "coupon"
+step = { rate = "10/s", lasts = "10s" }
+
+[[arrivals]]
+step = { at = "+1m", rate = "10/s", lasts = "10s" }
+
+[baskets]
+share = "20%"
+kinds = 3
+tickets = 4
+
+[waiting]
+share = "50%"
+leaves = "10%"
+pays = "70%"
+
+[sharing]
+share = "30%"
+draws = 1.5
+
+[messages]
+borrowed = "10%"
+
+[[changes]]
+at = "+2m"
+sale = "phone"
+add = 10
+
+[[changes]]
+at = "+1m"
+all = "pause"
+
+[[changes]]
+at = "+3m"
+sale = "shop-000007"
+opens_at = "+4m"
+closes_at = "+9m"
+"#;
+
+    fn story_problem(from: &str, to: &str) -> String {
+        assert!(STORY.contains(from), "{from}");
+        parse(&STORY.replacen(from, to, 1)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_story_reads_and_its_names_stand_for_sales() {
+        let story = parse(STORY).unwrap();
+        assert_eq!(story.sales.len(), 304);
+        let audiences: Vec<_> = story.sales[..4].iter().map(|sale| sale.audience).collect();
+        let expected = [
+            AudiencePlan::Registered,
+            AudiencePlan::Invited,
+            AudiencePlan::BuyersOf(0),
+            AudiencePlan::RegisteredFor(1),
+        ];
+        assert_eq!(audiences, expected);
+        assert!(story.sales.iter().all(|sale| !sale.registered_beforehand), "they register while it runs");
+        assert_eq!(story.stages, ["before", "register", "sale"]);
+        let purposes: Vec<_> = story.arrivals.iter().map(|arrivals| arrivals.purpose).collect();
+        let expected = [Purpose::RegistersFor(0), Purpose::RegistersFor(1), Purpose::Wants(0), Purpose::Wishes];
+        assert_eq!(purposes, expected);
+        let UnitsPlan::Listed(seats) = &story.sales[2].units else { panic!("no seats") };
+        assert_eq!((&*seats[0], &*seats[5]), ("row 1 seat 1", "row 2 seat 3"));
+        assert_eq!(story.changes[0].what, WhatChanges::Pause, "changes are in the order of their instants");
+        assert_eq!(story.changes[2].sale, Some(10));
+        assert_eq!(story.needs().len(), 8);
+    }
+
+    #[test]
+    fn many_sales_alike_share_a_weight_as_their_popularity_says() {
+        let story = parse(STORY).unwrap();
+        let shops = &story.sales[4..];
+        assert_eq!((shops[0].name.as_str(), shops[299].name.as_str()), ("shop-000001", "shop-000300"));
+        let sum = |sales: &[SalePlan]| sales.iter().map(|sale| sale.weight).sum::<f64>();
+        assert!((sum(shops) - 4.0).abs() < 1e-9);
+        assert!((sum(&shops[..3]) - 2.4).abs() < 1e-9);
+        let zipf = STORY.replace("{ hot = 3, share = \"60%\" }", "{ zipf = 1.0 }");
+        let weights: Vec<_> = parse(&zipf).unwrap().sales[4..6].iter().map(|sale| sale.weight).collect();
+        assert!((weights[0] / weights[1] - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_story_that_contradicts_itself_is_named_by_line() {
+        for (from, to, start) in [
+            ("{ buyers-of = \"coupon\" }", "{ buyers-of = \"cup\" }", "own.toml:21: an audience of \"cup\""),
+            ("{ buyers-of = \"coupon\" }", "{ buyers-of = \"ticket\" }", "own.toml:21: an audience of \"ticket\""),
+            ("links_at = \"+55s\"", "", "own.toml:11: an invited audience that never gets its links"),
+            ("per_row = 3", "per_row = 4", "own.toml:23: a stock of 6 with 8 units listed"),
+            ("budget = 20_000", "budget = 99", "own.toml:32: a budget of 99"),
+            ("room = 9,", "room = 0,", "own.toml:21: a waitlist without room"),
+            ("shops = 300", "shops = 0", "own.toml:39: 0 shops"),
+            ("hot = 3,", "hot = 300,", "own.toml:40: expected { hot = 20"),
+            ("registers_until = \"+50s\"", "registers_until = \"+0s\"", "own.toml:4: a registration that ends"),
+            ("audience = \"invited\"", "audience = \"everyone\"", "own.toml:11: everyone_from"),
+            ("wants = \"coupon\"", "wants = \"shop\"", "own.toml:56: people come for \"shop\""),
+            ("registers_for = \"phone\"", "registers_for = \"ticket\"", "own.toml:52: nobody needs to register"),
+            (
+                "wants = \"coupon\"",
+                "wants = \"coupon\"\npoisson = { rate = 1, lasts = \"1s\" }",
+                "own.toml:56: expected one of",
+            ),
+            ("kinds = 3", "kinds = 1", "own.toml:63: baskets of up to 1 sales"),
+            ("tickets = 4", "tickets = 2", "own.toml:63: baskets of 2 units of 3 sales"),
+            ("draws = 1.5", "draws = -1", "own.toml:73: each share draws -1"),
+            ("add = 10", "add = 10\ncap = 2", "own.toml:80: a change of nothing; expected one of `add`"),
+            ("sale = \"shop-000007\"", "sale = \"shop\"", "own.toml:89: a change of \"shop\""),
+        ] {
+            let problem = story_problem(from, to);
+            assert!(problem.starts_with(start), "{problem}");
+        }
+        let unknown = story_problem("hot = 3,", "hit = 3,");
+        assert!(unknown.contains("line 40") && unknown.contains("expected one of"), "{unknown}");
     }
 }

@@ -10,15 +10,14 @@ use crate::{
     units::{Offset, Rate, Span},
 };
 
-/// One `[[arrivals]]` entry.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Phase {
-    Step(Step),
-    Ramp(Ramp),
-    Spike(Spike),
-    Poisson(Step),
-    Trace(Trace),
+/// The shape of one `[[arrivals]]` entry.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Phase<'a> {
+    Step(&'a Step),
+    Ramp(&'a Ramp),
+    Spike(&'a Spike),
+    Poisson(&'a Step),
+    Trace(&'a Trace),
 }
 
 /// A constant rate.
@@ -79,9 +78,9 @@ pub(super) enum Meaning {
     Nonsense(String),
 }
 
-impl Phase {
+impl Phase<'_> {
     /// The curve of this phase; without an instant of its own it starts at `previous_end`.
-    pub(super) fn curve(&self, previous_end: f64, folder: &Path) -> Result<Meaning, ScenarioError> {
+    pub(super) fn curve(self, previous_end: f64, folder: &Path) -> Result<Meaning, ScenarioError> {
         let starts = |at: Option<Offset>| at.map_or(previous_end, |at| at.0.as_secs_f64());
         let even = Spacing::Even;
         Ok(Meaning::Curve(match self {

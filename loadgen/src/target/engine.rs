@@ -69,7 +69,7 @@ impl EngineTarget {
     }
 
     fn register(sale: &Sale, wanted: &SalePlan, plan: &Preparation<'_>) -> Result<(), TargetError> {
-        if !wanted.registered_only {
+        if !wanted.registered_beforehand {
             return Ok(());
         }
         let registered: Vec<Buyer> = (plan.registered)().map(Buyer::from).collect();

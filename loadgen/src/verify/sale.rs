@@ -121,7 +121,7 @@ fn check_people(
         }
     }
     invariants.check("cap_holds", first_greedy, || format!("{}: no buyer above {cap}", plan.name));
-    if plan.registered_only {
+    if plan.is_limited() {
         let wrong = match (log.outsiders_held, log.insiders_refused) {
             (0, 0) => None,
             (0, refused) => Some(format!("{}: {refused} registered people were told they are not", plan.name)),

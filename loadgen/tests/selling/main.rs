@@ -274,6 +274,17 @@ fn an_acknowledgement_that_was_lost_breaks_the_run() {
 }
 
 #[test]
+fn a_scenario_that_the_target_cannot_play_is_refused_before_the_run() {
+    let text = SCENARIO.replacen("hold = \"8s\"", "hold = \"8s\"\nwaitlist = { room = 10, accept_within = \"2s\" }", 1);
+    let scenario = Scenario::parse(&text, "test.toml", Path::new(".")).unwrap();
+    let speed = scenario.speed;
+    let settings = settings_of(scenario, speed, 1, false);
+    let shop = Shop::new(Broken::Not, Arc::clone(&settings.clock));
+    let error = play(&shop, &settings, &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("this target has no waitlist"), "{error}");
+}
+
+#[test]
 fn speed_changes_real_time_and_not_the_crowd() {
     let mut faster = settings(1, false);
     faster.speed = Speed(80.0);

@@ -186,7 +186,7 @@ impl Room {
         if quantity == 0 || quantity > self.plan.largest {
             return Err(Refusal::BadQuantity);
         }
-        let outsider = self.plan.registered_only && !self.registered.contains(&buyer);
+        let outsider = self.plan.is_limited() && !self.registered.contains(&buyer);
         if outsider && broken != Broken::LetsEverybodyIn {
             return Err(Refusal::NotEligible);
         }
@@ -207,7 +207,7 @@ impl Room {
         self.holds.insert(self.next, Hold { buyer, quantity, state: State::Held });
         self.due.insert((deadline.plus(self.plan.grace), self.next));
         let alias = if broken == Broken::OneTicketForAll { 1 } else { self.next };
-        Ok(Held { ticket: Number { id: self.next, alias }, deadline })
+        Ok(Held::new(Number { id: self.next, alias }, deadline))
     }
 
     fn confirm(&mut self, now: Timestamp, id: u64, payment: u64, broken: Broken) -> ConfirmReply {

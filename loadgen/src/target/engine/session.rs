@@ -52,7 +52,7 @@ impl Session for EngineSession {
     fn reserve(&mut self, sale: SaleIndex, buyer: u64, quantity: u32) -> Result<Held<EngineTicket>, Refusal> {
         let Some(sale) = self.sales.get(sale) else { return Err(Refusal::NoSuchSale) };
         let failure = match sale.reserve(buyer, quantity) {
-            Ok(hold) => return Ok(Held { ticket: EngineTicket(hold.token()), deadline: hold.deadline() }),
+            Ok(hold) => return Ok(Held::new(EngineTicket(hold.token()), hold.deadline())),
             Err(Rejection::NotOpen { opens_at }) => return Err(Refusal::NotOpen { opens_at }),
             Err(Rejection::Closed) => return Err(Refusal::Closed),
             Err(Rejection::Paused) => return Err(Refusal::Paused),
