@@ -8,4 +8,4 @@ pub mod schedule;
 pub mod trace;
 
 pub use curve::{Curve, Segment, Spacing};
-pub use schedule::Schedule;
+pub use schedule::{Arrival, Schedule};

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    mem,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -9,13 +10,13 @@ use std::{
 use crate::{
     clock::ScaledClock,
     measure::MeasuringCost,
-    number::{count, millis},
+    number::millis,
     report::Report,
     runner::{Ack, AckLog, Outcome, Progress, Run, RunError},
     scenario::Scenario,
     target::{Opening, OrderId, Target},
     units::Speed,
-    verify::{Books, Invariant, Scene, verify},
+    verify::{Books, Invariant, Replies, Scene, verify},
 };
 
 /// The schedule lag at the 99th percentile up to which latencies are the target's.
@@ -73,16 +74,22 @@ pub fn play<T: Target>(
     let mut outcome = run.play(target, observe)?;
     let books = books(target, &mut outcome);
     let told_ns = settings.clock.elapsed_ns();
-    let holds = std::mem::take(&mut outcome.holds);
+    let replies = Replies {
+        holds: mem::take(&mut outcome.holds),
+        sales: mem::take(&mut outcome.sales),
+        queues: mem::take(&mut outcome.queues),
+        registrations: mem::take(&mut outcome.registrations),
+    };
     let scene = Scene {
         sales: &settings.scenario.sales,
         opening: &outcome.opening,
         clock: &settings.clock,
         ended_ns: outcome.ended_ns,
+        changes: &outcome.changes,
         told_ns,
     };
-    let figures = HoldFigures::of(&holds, told_ns);
-    let mut proof = verify(&scene, holds, &outcome.sales, &books);
+    let figures = HoldFigures::of(&replies.holds, told_ns);
+    let mut proof = verify(&scene, replies, &books);
     proof.invariants.extend(acknowledged_kept(&outcome.opening, &settings.earlier_acks));
     Ok(Report::new(settings, target.name(), started_at, cost, &outcome, figures, proof, &books))
 }
@@ -100,11 +107,12 @@ pub(crate) struct HoldFigures {
 }
 
 impl HoldFigures {
-    /// As the target has them at `told_ns`, when it has ended what ran out.
+    /// As the target has them at `told_ns`, when it has ended what ran out; a basket is one hold.
     fn of(holds: &[crate::verify::log::HoldRecord], told_ns: u64) -> Self {
         use crate::verify::log::HoldEnd;
-        let mut figures = Self { held: count(holds.len()), ..Self::default() };
-        for hold in holds {
+        let mut figures = Self::default();
+        for hold in holds.iter().filter(|hold| hold.is_first_line()) {
+            figures.held += 1;
             match hold.end {
                 HoldEnd::Sold(_) => figures.confirmed += 1,
                 HoldEnd::SoldLate(_) => {
@@ -125,6 +133,9 @@ impl HoldFigures {
 /// Asks the target for its books; what it should tell and can't is a failure of the run.
 fn books<T: Target>(target: &T, outcome: &mut Outcome) -> Books {
     let mut books = Books::default();
+    if let Err(error) = target.settle() {
+        outcome.failures.push(error.to_string());
+    }
     for place in 0..outcome.sales.len() {
         let totals = target.totals(place).unwrap_or_else(|error| {
             outcome.failures.push(error.to_string());

@@ -187,6 +187,24 @@ pub struct RequestFigures {
     pub still_held: u64,
     /// Holds whose confirmation has an unknown outcome.
     pub unknown: u64,
+    /// Registrations among those that were sent.
+    pub registers: u64,
+    /// Requests for baskets among the requests for units.
+    pub baskets: u64,
+    /// Requests to join a queue among those that were sent.
+    pub joins: u64,
+    /// Questions whether the turn has come among those that were sent.
+    pub looks: u64,
+    /// Holds that were offered to somebody whose turn had come, included in `held`.
+    pub turns: u64,
+    /// Requests to leave a queue among those that were sent.
+    pub leaves: u64,
+    /// Offers that were accepted first among those that were sent.
+    pub accepts: u64,
+    /// Buyers who told others.
+    pub shares: u64,
+    /// People who came because of that.
+    pub drawn: u64,
     /// Refusals by reason.
     pub refused: BTreeMap<&'static str, u64>,
 }
@@ -354,6 +372,15 @@ impl RequestFigures {
             expired: holds.expired,
             still_held: holds.still_held,
             unknown: holds.unknown,
+            registers: counts.registers,
+            baskets: counts.baskets,
+            joins: counts.joins,
+            looks: counts.looks,
+            turns: counts.offered,
+            leaves: counts.leaves,
+            accepts: counts.accepts,
+            shares: counts.shares,
+            drawn: counts.drawn,
             refused: refused.map(|(name, times)| (*name, times)).collect(),
         }
     }

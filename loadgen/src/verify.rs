@@ -7,10 +7,13 @@
 //! Only then are the target's own sums, its journal and its ledger compared with these figures.
 
 mod books;
+mod changes;
 pub mod invariant;
 pub mod log;
+mod people;
 mod sale;
 mod timeline;
+mod window;
 
 use std::{collections::HashSet, time::Duration};
 
@@ -18,16 +21,19 @@ use sellout::Timestamp;
 
 use crate::{
     clock::ScaledClock,
-    number::{count, nanos},
+    number::{count, nanos, real},
     scenario::SalePlan,
     target::{JournalProof, LedgerProof, Opening, OrderId, Totals},
 };
 
-use self::log::{HoldRecord, SaleLog};
 pub use self::{
     books::LedgerFigures,
     invariant::{Invariant, Invariants},
     sale::SaleProof,
+};
+use self::{
+    log::{ChangeRecord, HoldRecord, QueueRecord, Registration, SaleLog},
+    sale::OfSale,
 };
 
 /// How long after deadline and grace a unit must be on sale again, in real time: one tick of the driver, and what the
@@ -45,6 +51,8 @@ pub struct Scene<'a> {
     pub clock: &'a ScaledClock,
     /// When the last worker stopped, in real nanoseconds since the start.
     pub ended_ns: u64,
+    /// What was changed meanwhile.
+    pub changes: &'a [ChangeRecord],
     /// When the target had told its sums; from `ended_ns` until then holds ran out that nobody ended.
     pub told_ns: u64,
 }
@@ -71,30 +79,45 @@ pub struct Proof {
     pub ledger: Option<LedgerFigures>,
 }
 
-/// Checks the logs of all workers, and then what the target says of itself.
+/// What the workers were told.
+#[derive(Debug, Default)]
+pub struct Replies {
+    /// The accepted holds.
+    pub holds: Vec<HoldRecord>,
+    /// The summaries of the refusals, a sale.
+    pub sales: Vec<SaleLog>,
+    /// Who waited.
+    pub queues: Vec<QueueRecord>,
+    /// Who registered while it ran.
+    pub registrations: Vec<Registration>,
+}
+
+/// Checks what all workers were told, and then what the target says of itself.
 #[must_use]
-pub fn verify(scene: &Scene<'_>, mut holds: Vec<HoldRecord>, logs: &[SaleLog], books: &Books) -> Proof {
+pub fn verify(scene: &Scene<'_>, mut replies: Replies, books: &Books) -> Proof {
     let mut invariants = Invariants::default();
-    for hold in &mut holds {
+    for hold in &mut replies.holds {
         hold.settle();
     }
-    holds.sort_unstable_by_key(|hold| (hold.sale, hold.buyer, hold.called_ns));
+    replies.holds.sort_unstable_by_key(|hold| (hold.sale, hold.buyer, hold.called_ns));
+    replies.queues.sort_unstable_by_key(|queue| (queue.sale, queue.place.ticket));
+    let Replies { holds, sales: logs, queues, .. } = &replies;
     let mut sales = Vec::with_capacity(scene.sales.len());
-    let mut rest = holds.as_slice();
+    let (mut rest, mut waiting) = (holds.as_slice(), queues.as_slice());
     for (place, log) in logs.iter().enumerate() {
-        let mine = rest.partition_point(|hold| hold.sale == place);
-        let (of_sale, after) = rest.split_at(mine);
-        rest = after;
-        sales.push(sale::check(scene, place, of_sale, log, &mut invariants));
+        let (holds, queues);
+        (holds, rest) = rest.split_at(rest.partition_point(|hold| hold.sale == place));
+        (queues, waiting) = waiting.split_at(waiting.partition_point(|queue| queue.sale == place));
+        sales.push(sale::check(scene, &OfSale { place, holds, queues, log }, &mut invariants));
     }
-    unique_names(&holds, &mut invariants);
+    unique_names(holds, &mut invariants);
     books::check_totals(scene, &sales, &books.totals, &mut invariants);
     if let Some(journal) = &books.journal {
-        books::check_journal(scene, &holds, journal, &mut invariants);
+        books::check_journal(scene, holds, journal, &mut invariants);
     }
     let ledger = books.ledger.as_ref().map(|ledger| {
         let known = books.journal.as_ref().map(|journal| journal.sales.as_slice());
-        books::check_ledger(scene, &holds, known, ledger, &mut invariants)
+        books::check_ledger(scene, holds, known, ledger, &mut invariants)
     });
     books::check_digests(scene, books, &mut invariants);
     Proof { sales, invariants: invariants.into_list(), ledger }
@@ -151,4 +174,12 @@ impl Scene<'_> {
     fn confirmed_before(&self) -> u64 {
         self.opening.sales.iter().map(|sale| count(sale.confirmed.len())).sum()
     }
+}
+
+fn signed(units: u64) -> i64 {
+    i64::try_from(units).unwrap_or(i64::MAX)
+}
+
+fn seconds(real_ns: u64) -> String {
+    format!("{:.6}s", real(real_ns) / 1e9)
 }

@@ -15,6 +15,15 @@ use crate::{
 /// Scenario nanoseconds in a second.
 const SECOND: f64 = 1e9;
 
+/// One arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Arrival {
+    /// When, in scenario nanoseconds after the start of the run.
+    pub due_ns: u64,
+    /// The place of its curve.
+    pub phase: usize,
+}
+
 /// One worker's arrivals, in scenario nanoseconds after the start of the run, in order.
 ///
 /// Its memory depends on the number of phases only.
@@ -81,16 +90,16 @@ impl Schedule {
 }
 
 impl Iterator for Schedule {
-    type Item = u64;
+    type Item = Arrival;
 
-    fn next(&mut self) -> Option<u64> {
+    fn next(&mut self) -> Option<Arrival> {
         let stream = match self.streams.as_mut_slice() {
             [only] => only,
             many => many.iter_mut().min_by_key(|stream| stream.next_ns.unwrap_or(u64::MAX))?,
         };
-        let due = stream.next_ns?;
+        let arrival = Arrival { due_ns: stream.next_ns?, phase: stream.phase };
         stream.advance();
-        Some(due)
+        Some(arrival)
     }
 }
 
@@ -155,8 +164,13 @@ mod tests {
         prop::collection::vec(curve, 1..4).prop_map(Arc::from)
     }
 
+    fn due(schedule: Schedule) -> impl Iterator<Item = u64> {
+        schedule.map(|arrival| arrival.due_ns)
+    }
+
     fn all_workers(curves: &Arc<[Curve]>, seed: u64, workers: usize) -> Vec<u64> {
-        let mut all: Vec<u64> = (0..workers).flat_map(|worker| Schedule::new(curves, seed, worker, workers)).collect();
+        let mut all: Vec<u64> =
+            (0..workers).flat_map(|worker| due(Schedule::new(curves, seed, worker, workers))).collect();
         all.sort_unstable();
         all
     }
@@ -188,12 +202,12 @@ mod tests {
 
         #[test]
         fn the_seed_fixes_the_schedule_and_it_is_in_order(curves in any_curves(Spacing::Random), seed in any::<u64>()) {
-            let once: Vec<u64> = Schedule::new(&curves, seed, 1, 3).collect();
-            let again: Vec<u64> = Schedule::new(&curves, seed, 1, 3).collect();
+            let once: Vec<u64> = due(Schedule::new(&curves, seed, 1, 3)).collect();
+            let again: Vec<u64> = due(Schedule::new(&curves, seed, 1, 3)).collect();
             prop_assert_eq!(&once, &again);
             prop_assert!(once.is_sorted());
             if once.len() > 3 {
-                let other: Vec<u64> = Schedule::new(&curves, seed ^ 1, 1, 3).collect();
+                let other: Vec<u64> = due(Schedule::new(&curves, seed ^ 1, 1, 3)).collect();
                 prop_assert_ne!(once, other);
             }
         }
@@ -209,7 +223,7 @@ mod tests {
                 let mut schedule = Schedule::new(&curves, 1, worker, workers);
                 let _ = schedule.by_ref().take(taken).count();
                 let told = schedule.due_by(end);
-                let drawn = count(schedule.filter(|due| *due <= end).count());
+                let drawn = count(due(schedule).filter(|due| *due <= end).count());
                 prop_assert!(told.abs_diff(drawn) <= count(curves.len()), "{told} {drawn}");
             }
         }
@@ -221,7 +235,7 @@ mod tests {
         let busy = Segment::Linear { seconds: 1.0, from: 10.0, to: 10.0 };
         let curves: Arc<[Curve]> =
             Arc::from([Curve { starts: 2.0, segments: vec![still, busy, still], spacing: Spacing::Even }]);
-        let all: Vec<u64> = Schedule::new(&curves, 1, 0, 1).collect();
+        let all: Vec<u64> = due(Schedule::new(&curves, 1, 0, 1)).collect();
         assert_eq!(all.len(), 10);
         assert!(all.iter().all(|due| (7_000_000_000..8_000_000_000).contains(due)));
     }

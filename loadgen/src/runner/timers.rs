@@ -4,15 +4,22 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use crate::people::Person;
 
+/// What people came for: the place of an entry of the scenario's arrivals.
+pub(super) type Errand = u32;
+
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Action {
     /// A person asks again after so many refusals.
-    AskAgain { person: Person, refusals: u32 },
+    AskAgain { errand: Errand, person: Person, refusals: u32 },
     /// A person's second click.
-    SecondClick { person: Person },
+    SecondClick { errand: Errand, person: Person },
     /// A bot's next attempt, with so many left after it.
-    BotAsks { person: Person, left: u32 },
+    BotAsks { errand: Errand, person: Person, left: u32 },
+    /// Somebody comes whom a buyer told.
+    Drawn { errand: Errand },
+    /// Somebody in a queue looks for the so-manieth time.
+    Look { place: u32, looks: u32 },
     /// The provider reports the payment of a hold, and maybe once more afterwards.
     Pay { hold: u32, again: bool },
     /// A hold is given back.

@@ -47,6 +47,8 @@ pub enum Returning {
     NotOpen,
     /// The sale is paused.
     Paused,
+    /// Only others may buy now, and everybody may later.
+    NotEligible,
     /// Another attempt of the same person is under way.
     AttemptUnderWay,
     /// Every unit is on hold: one may come back.

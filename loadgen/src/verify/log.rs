@@ -1,7 +1,8 @@
 //! What a worker writes down for the proof: its accepted holds, and a bounded summary of refusals for each sale.
 
 use crate::{
-    target::{CancelReply, ConfirmReply, OrderId, Refusal},
+    scenario::Change,
+    target::{AcceptReply, CancelReply, ConfirmReply, HeldUnits, OrderId, Place, Refusal, SaleIndex},
     verify::Scene,
 };
 
@@ -57,6 +58,14 @@ pub struct HoldRecord {
     pub deadline_ns: u64,
     /// Deadline and grace: from here the target may end it.
     pub lapses_ns: u64,
+    /// Which units, where they can be told apart.
+    pub units: HeldUnits,
+    /// Which units it became, if it was sold after it had run out.
+    pub late_units: HeldUnits,
+    /// The basket that it is a line of.
+    pub basket: Option<BasketLine>,
+    /// It was offered to somebody who waited.
+    pub offered: bool,
     /// How it ended.
     pub end: HoldEnd,
     /// The order it became.
@@ -67,6 +76,17 @@ pub struct HoldRecord {
     first_confirm_ns: u64,
     /// An answer "already confirmed" was given.
     already: bool,
+}
+
+/// A line of a basket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BasketLine {
+    /// The basket, by a number that no other one has.
+    pub basket: u64,
+    /// The place of the line in it.
+    pub line: u8,
+    /// How many lines it has.
+    pub lines: u8,
 }
 
 /// Something about the end of a hold that can't be.
@@ -85,6 +105,8 @@ pub enum Fault {
     NeverFirst,
     /// It was said to have ended before, and nobody had ended it.
     EndedByNobody,
+    /// The unit that was sold is not the one that was held.
+    AnotherUnit,
 }
 
 impl HoldRecord {
@@ -100,12 +122,43 @@ impl HoldRecord {
             held_ns: exchange.replied_ns,
             deadline_ns: due.deadline_ns,
             lapses_ns: due.lapses_ns,
+            units: HeldUnits::Alike,
+            late_units: HeldUnits::Alike,
+            basket: None,
+            offered: false,
             end: HoldEnd::Open,
             order: None,
             fault: None,
             first_confirm_ns: u64::MAX,
             already: false,
         }
+    }
+
+    /// Accepting it was answered.
+    pub fn accept_replied(&mut self, reply: AcceptReply, exchange: Exchange, due: Due) {
+        match reply {
+            AcceptReply::Accepted { .. } => {
+                (self.deadline_ns, self.lapses_ns) = (due.deadline_ns, due.lapses_ns);
+            }
+            AcceptReply::Ended if exchange.replied_ns < self.deadline_ns => self.blame(Fault::EndedByNobody),
+            AcceptReply::Ended => self.end = HoldEnd::Lapsed,
+            AcceptReply::Failed => {}
+        }
+    }
+
+    /// What it was sold as.
+    pub fn sold_as(&mut self, units: HeldUnits) {
+        match self.end {
+            HoldEnd::SoldLate(_) => self.late_units = units,
+            _ if units != self.units => self.blame(Fault::AnotherUnit),
+            _ => {}
+        }
+    }
+
+    /// Whether it counts as a hold of its own: not a further line of a basket.
+    #[must_use]
+    pub fn is_first_line(&self) -> bool {
+        self.basket.is_none_or(|basket| basket.line == 0)
     }
 
     /// A confirmation was sent.
@@ -228,9 +281,91 @@ pub struct Witness {
     pub quantity: u32,
 }
 
+/// Time in which a basket that was refused in the end may have had units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shadow {
+    /// From the first such request to the last answer.
+    pub exchange: Exchange,
+    /// How many units, at most, each request asked for; of one worker never two at once.
+    pub units: u32,
+}
+
+/// A registration that was accepted, or whose answer is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registration {
+    /// The sale.
+    pub sale: SaleIndex,
+    /// Who registered.
+    pub buyer: u64,
+    /// Request and answer.
+    pub exchange: Exchange,
+    /// Whether the answer says that it is so.
+    pub surely: bool,
+}
+
+/// Somebody's time in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueRecord {
+    /// The sale.
+    pub sale: SaleIndex,
+    /// Who waited.
+    pub buyer: u64,
+    /// The place at the beginning.
+    pub place: Place,
+    /// Joining.
+    pub joined: Exchange,
+    /// When it was last asked for, and answered, that the turn has not come.
+    pub still_queued: Exchange,
+    /// What became of it.
+    pub fate: QueueFate,
+}
+
+/// What became of somebody who waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueFate {
+    /// Nothing until the end of the run.
+    Waiting,
+    /// A unit was offered.
+    Offered(Exchange),
+    /// The queue was left.
+    Left(Exchange),
+    /// The place was lost without an offer that was seen.
+    Gone(Exchange),
+}
+
+impl QueueRecord {
+    /// When the buyer was possibly still in the queue, or had an offer that nobody saw: until here.
+    #[must_use]
+    pub const fn resolved_ns(&self) -> u64 {
+        match self.fate {
+            QueueFate::Waiting => u64::MAX,
+            QueueFate::Offered(exchange) | QueueFate::Left(exchange) | QueueFate::Gone(exchange) => exchange.replied_ns,
+        }
+    }
+}
+
+/// A change that was made while the workers were at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangeRecord {
+    /// What was asked for.
+    pub change: Change,
+    /// Request and answer.
+    pub exchange: Exchange,
+    /// How many units were added, withdrawn or shipped.
+    pub units: u64,
+}
+
 /// What the refusals of one sale say.
 #[derive(Debug, Clone)]
 pub struct SaleLog {
+    /// Requests for units.
+    pub asked: u64,
+    /// Requests with somebody else's purchase link.
+    pub borrowed_tried: u64,
+    /// Requests with somebody else's purchase link that got units.
+    pub borrowed_held: u64,
+    /// When baskets that were refused may have had units, one a millisecond.
+    pub shadows: Vec<Shadow>,
     /// Refusals for want of stock, one a millisecond.
     pub witnesses: Vec<Witness>,
     /// The earliest answer "sold out"; `u64::MAX` for none.
@@ -248,6 +383,10 @@ pub struct SaleLog {
 impl Default for SaleLog {
     fn default() -> Self {
         Self {
+            asked: 0,
+            borrowed_tried: 0,
+            borrowed_held: 0,
+            shadows: Vec::new(),
             witnesses: Vec::new(),
             first_sold_out_ns: u64::MAX,
             last_all_held_ns: 0,
@@ -276,8 +415,23 @@ impl SaleLog {
         }
     }
 
+    /// A basket with `units` of this sale was refused.
+    pub fn shadowed(&mut self, exchange: Exchange, units: u32) {
+        match self.shadows.last_mut() {
+            Some(last) if exchange.called_ns < last.exchange.replied_ns.saturating_add(WITNESS_EVERY_NS) => {
+                last.exchange.replied_ns = exchange.replied_ns;
+                last.units = last.units.max(units);
+            }
+            _ => self.shadows.push(Shadow { exchange, units }),
+        }
+    }
+
     /// Adds what another worker saw.
     pub fn merge(&mut self, other: Self) {
+        self.asked += other.asked;
+        self.borrowed_tried += other.borrowed_tried;
+        self.borrowed_held += other.borrowed_held;
+        self.shadows.extend(other.shadows);
         self.witnesses.extend(other.witnesses);
         self.first_sold_out_ns = self.first_sold_out_ns.min(other.first_sold_out_ns);
         self.last_all_held_ns = self.last_all_held_ns.max(other.last_all_held_ns);

@@ -2,12 +2,15 @@
 
 use super::{
     Scene,
+    changes::{At, Changes},
     invariant::Invariants,
-    log::{HoldEnd, HoldRecord, SaleLog},
+    log::{HoldEnd, HoldRecord, QueueRecord, SaleLog},
+    people, seconds, signed,
     timeline::Timeline,
+    window,
 };
 use crate::{
-    number::{count, millis, real},
+    number::{count, millis},
     scenario::SalePlan,
 };
 
@@ -26,6 +29,12 @@ pub struct SaleProof {
     pub held_surely: u64,
     /// Units beyond the stock that were taken at some instant.
     pub oversold: u64,
+    /// Units added while it ran.
+    pub added: u64,
+    /// Units withdrawn while it ran.
+    pub withdrawn: u64,
+    /// Requests for units.
+    pub asked: u64,
     /// Units left over although somebody was refused while they were free.
     pub undersold: u64,
     /// Buyers who held and bought more than their cap at some instant.
@@ -36,23 +45,31 @@ pub struct SaleProof {
     pub all_held_ms: Option<u64>,
 }
 
-/// Checks one sale; `holds` are its own, ordered by buyer.
-pub(super) fn check(
-    scene: &Scene<'_>,
-    place: usize,
-    holds: &[HoldRecord],
-    log: &SaleLog,
-    invariants: &mut Invariants,
-) -> SaleProof {
+/// What is known of one sale.
+#[derive(Clone, Copy)]
+pub(super) struct OfSale<'a> {
+    pub(super) place: usize,
+    /// Ordered by buyer.
+    pub(super) holds: &'a [HoldRecord],
+    pub(super) queues: &'a [QueueRecord],
+    pub(super) log: &'a SaleLog,
+}
+
+/// Checks one sale.
+pub(super) fn check(scene: &Scene<'_>, of_sale: &OfSale<'_>, invariants: &mut Invariants) -> SaleProof {
+    let OfSale { place, holds, queues: _, log } = *of_sale;
     let plan = &scene.sales[place];
-    let stock = i64::from(plan.stock);
-    let certain = certainly_taken(scene, place, holds);
-    let possible = possibly_taken(scene, place, holds);
-    let confirmed = confirmations(scene, place, holds);
+    let changes = Changes::of(scene, place);
+    let certain = certainly_taken(scene, place, holds, &changes);
+    let possible = possibly_taken(scene, of_sale, &changes);
+    let confirmed = confirmations(scene, place, holds, &changes);
     let mut proof = sums(scene, place, holds);
+    (proof.added, proof.withdrawn, proof.asked) = (changes.added(), changes.withdrawn(), log.asked);
+    // Units that are added later count as taken until then.
+    let stock = i64::from(plan.stock) + signed(proof.added);
     let since_opening = |instant: u64| millis(scene.clock.at_real_ns(instant).since(scene.opens_at(place)));
     proof.all_held_ms = certain.first_at(stock).map(since_opening);
-    proof.sold_out_ms = confirmed.replied.first_at(stock).map(since_opening);
+    proof.sold_out_ms = confirmed.replied.last_since(stock).map(since_opening);
 
     let (peak, at) = certain.peak();
     proof.oversold = u64::try_from((peak - stock).max(0)).unwrap_or(0);
@@ -65,7 +82,8 @@ pub(super) fn check(
         taken + i64::from(witness.quantity) <= stock
     });
     if false_refusal.is_some() {
-        let left = u64::from(plan.stock).saturating_sub(proof.sold + proof.unknown + proof.held);
+        let offered = u64::from(plan.stock) + proof.added;
+        let left = offered.saturating_sub(proof.withdrawn + proof.sold + proof.unknown + proof.held);
         proof.undersold = left;
     }
     let refused = false_refusal.map(|witness| {
@@ -80,79 +98,15 @@ pub(super) fn check(
         format!("{}: {} refusals for want of stock, none while a unit was free", plan.name, log.witnesses.len())
     });
 
-    invariants.check("sold_out_is_true", false_sold_out(plan, log, &confirmed), || {
+    invariants.check("sold_out_is_true", false_sold_out(plan, stock, log, &confirmed), || {
         format!("{}: said only once every unit was sold, and nothing else after that", plan.name)
     });
     let fault = holds.iter().find_map(|hold| hold.fault.map(|fault| (hold, fault)));
     let two_ends = fault.map(|(hold, fault)| format!("{}: the hold of buyer {}: {fault:?}", plan.name, hold.buyer));
     invariants.check("one_end", two_ends, || format!("{}: {} holds, one end each", plan.name, holds.len()));
-    check_people(scene, place, holds, log, &mut proof, invariants);
-    check_window(scene, place, holds, log, invariants);
+    people::check(scene, of_sale, &changes, &mut proof, invariants);
+    window::check(scene, of_sale, &changes, invariants);
     proof
-}
-
-/// Cap and audience.
-fn check_people(
-    scene: &Scene<'_>,
-    place: usize,
-    holds: &[HoldRecord],
-    log: &SaleLog,
-    proof: &mut SaleProof,
-    invariants: &mut Invariants,
-) {
-    let plan = &scene.sales[place];
-    let cap = i64::from(plan.cap);
-    let mut first_greedy = None;
-    let earlier = scene.opening.sales.get(place).map_or(&[][..], |sale| sale.confirmed.as_slice());
-    for of_buyer in holds.chunk_by(|one, other| one.buyer == other.buyer) {
-        let buyer = of_buyer[0].buyer;
-        let before: i64 =
-            earlier.iter().filter(|sale| sale.buyer == Some(buyer)).map(|sale| i64::from(sale.quantity)).sum();
-        let mut timeline = Timeline::starting_at(before);
-        for hold in of_buyer {
-            take_certainly(hold, &mut timeline);
-        }
-        let (peak, at) = timeline.build().peak();
-        if peak > cap {
-            proof.over_cap += 1;
-            first_greedy.get_or_insert_with(|| {
-                format!("{}: buyer {buyer} had {peak} units at {}, the cap is {cap}", plan.name, seconds(at))
-            });
-        }
-    }
-    invariants.check("cap_holds", first_greedy, || format!("{}: no buyer above {cap}", plan.name));
-    if plan.is_limited() {
-        let wrong = match (log.outsiders_held, log.insiders_refused) {
-            (0, 0) => None,
-            (0, refused) => Some(format!("{}: {refused} registered people were told they are not", plan.name)),
-            (held, _) => Some(format!("{}: {held} people who had not registered got units", plan.name)),
-        };
-        invariants.check("audience_holds", wrong, || format!("{}: only who registered got in", plan.name));
-    }
-}
-
-/// Opening and closing.
-fn check_window(scene: &Scene<'_>, place: usize, holds: &[HoldRecord], log: &SaleLog, invariants: &mut Invariants) {
-    let plan = &scene.sales[place];
-    let opens_ns = scene.clock.real_ns_of(scene.opens_at(place));
-    let early = holds.iter().find(|hold| hold.held_ns < opens_ns).map(|hold| {
-        format!(
-            "{}: buyer {} got a unit {} before the opening",
-            plan.name,
-            hold.buyer,
-            seconds(opens_ns - hold.held_ns)
-        )
-    });
-    let late = scene.closes_at(place).and_then(|closes_at| {
-        let closes_ns = scene.clock.real_ns_of(closes_at);
-        let hold = holds.iter().find(|hold| hold.called_ns > closes_ns.saturating_add(Scene::slack_ns()))?;
-        Some(format!("{}: buyer {} got a unit after the closing", plan.name, hold.buyer))
-    });
-    let shut = (log.last_not_open_ns > opens_ns.saturating_add(Scene::slack_ns())).then(|| {
-        let after = seconds(log.last_not_open_ns - opens_ns);
-        format!("{}: \"not open yet\" was said {after} after the opening", plan.name)
-    });
-    invariants.check("window_holds", early.or(late).or(shut), || format!("{}: nothing outside the window", plan.name));
 }
 
 /// When units were confirmed, at the earliest and at the latest.
@@ -161,10 +115,12 @@ struct Confirmations {
     replied: Timeline,
 }
 
-fn confirmations(scene: &Scene<'_>, place: usize, holds: &[HoldRecord]) -> Confirmations {
+fn confirmations(scene: &Scene<'_>, place: usize, holds: &[HoldRecord], changes: &Changes<'_>) -> Confirmations {
     let (before, _) = scene.before(place);
     let mut called = Timeline::starting_at(signed(before));
     let mut replied = Timeline::starting_at(signed(before));
+    changes.take_what_is_not_there(&mut called, At::Reply, At::Call);
+    changes.take_what_is_not_there(&mut replied, At::Call, At::Reply);
     for hold in holds {
         match hold.end {
             HoldEnd::Sold(exchange) | HoldEnd::SoldLate(exchange) => {
@@ -178,15 +134,15 @@ fn confirmations(scene: &Scene<'_>, place: usize, holds: &[HoldRecord]) -> Confi
     Confirmations { called: called.build(), replied: replied.build() }
 }
 
-fn false_sold_out(plan: &SalePlan, log: &SaleLog, confirmed: &Confirmations) -> Option<String> {
-    let stock = i64::from(plan.stock);
+fn false_sold_out(plan: &SalePlan, stock: i64, log: &SaleLog, confirmed: &Confirmations) -> Option<String> {
     let all_called = confirmed.called.first_at(stock).unwrap_or(u64::MAX);
-    let all_replied = confirmed.replied.first_at(stock).unwrap_or(u64::MAX);
     if log.first_sold_out_ns < all_called {
         let when = seconds(log.first_sold_out_ns);
         return Some(format!("{}: \"sold out\" was said at {when}, before every unit was paid", plan.name));
     }
-    (log.last_all_held_ns > all_replied).then(|| {
+    let asked_ns = log.last_all_held_ns;
+    let all_sold = confirmed.replied.lowest_in(asked_ns, asked_ns.saturating_add(Scene::slack_ns())) >= stock;
+    (asked_ns > 0 && all_sold).then(|| {
         let when = seconds(log.last_all_held_ns);
         format!("{}: \"all held\" was said at {when}, when every unit was sold", plan.name)
     })
@@ -215,16 +171,17 @@ fn sums(scene: &Scene<'_>, place: usize, holds: &[HoldRecord]) -> SaleProof {
     proof
 }
 
-fn certainly_taken(scene: &Scene<'_>, place: usize, holds: &[HoldRecord]) -> Timeline {
+fn certainly_taken(scene: &Scene<'_>, place: usize, holds: &[HoldRecord], changes: &Changes<'_>) -> Timeline {
     let (sold_before, _) = scene.before(place);
     let mut timeline = Timeline::starting_at(signed(sold_before));
+    changes.take_what_is_not_there(&mut timeline, At::Call, At::Reply);
     for hold in holds {
         take_certainly(hold, &mut timeline);
     }
     timeline.build()
 }
 
-fn take_certainly(hold: &HoldRecord, timeline: &mut Timeline) {
+pub(super) fn take_certainly(hold: &HoldRecord, timeline: &mut Timeline) {
     let units = i64::from(hold.quantity);
     match hold.end {
         HoldEnd::Sold(_) => timeline.take(units, hold.held_ns, u64::MAX),
@@ -239,10 +196,32 @@ fn take_certainly(hold: &HoldRecord, timeline: &mut Timeline) {
     }
 }
 
-fn possibly_taken(scene: &Scene<'_>, place: usize, holds: &[HoldRecord]) -> Timeline {
+fn possibly_taken(scene: &Scene<'_>, of_sale: &OfSale<'_>, changes: &Changes<'_>) -> Timeline {
+    let OfSale { place, holds, queues, log } = *of_sale;
+    let mut timeline = Timeline::starting_at(0);
+    take_possibly(scene, place, holds, changes, &mut timeline);
+    for queue in queues {
+        // Whoever waits may have an offer that nobody has seen yet.
+        timeline.take(1, queue.joined.called_ns, queue.resolved_ns());
+    }
+    for shadow in &log.shadows {
+        timeline.take(shadow.units.into(), shadow.exchange.called_ns, shadow.exchange.replied_ns);
+    }
+    timeline.build()
+}
+
+/// What holds, sales and changes may have taken.
+pub(super) fn take_possibly(
+    scene: &Scene<'_>,
+    place: usize,
+    holds: &[HoldRecord],
+    changes: &Changes<'_>,
+    timeline: &mut Timeline,
+) {
     let (sold_before, held_before) = scene.before(place);
-    let mut timeline = Timeline::starting_at(signed(sold_before));
+    timeline.take(signed(sold_before), 0, u64::MAX);
     timeline.take(signed(held_before), 0, scene.earlier_holds_over_ns(place));
+    changes.take_what_is_not_there(timeline, At::Reply, At::Call);
     for hold in holds {
         let units = i64::from(hold.quantity);
         let lapsed_ns = hold.lapses_ns.saturating_add(Scene::slack_ns());
@@ -256,15 +235,6 @@ fn possibly_taken(scene: &Scene<'_>, place: usize, holds: &[HoldRecord]) -> Time
             HoldEnd::Open | HoldEnd::Lapsed => timeline.take(units, hold.called_ns, lapsed_ns),
         }
     }
-    timeline.build()
-}
-
-fn signed(units: u64) -> i64 {
-    i64::try_from(units).unwrap_or(i64::MAX)
-}
-
-fn seconds(real_ns: u64) -> String {
-    format!("{:.6}s", real(real_ns) / 1e9)
 }
 
 /// Units of `holds` together; used where figures are compared.

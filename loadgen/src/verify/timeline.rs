@@ -60,6 +60,24 @@ impl Timeline {
         self.levels.iter().position(|reached| *reached >= level).map(|place| self.changes[place].0)
     }
 
+    /// Since when the level is at least `level`, up to the end.
+    pub(super) fn last_since(&self, level: i64) -> Option<u64> {
+        let below = self.levels.iter().rposition(|reached| *reached < level);
+        match below {
+            None if self.before >= level => Some(0),
+            None => self.changes.first().map(|(instant, _)| *instant),
+            Some(place) => self.changes.get(place + 1).map(|(instant, _)| *instant),
+        }
+    }
+
+    /// The lowest level in `from..=until`, the level that `from` begins with included.
+    pub(super) fn lowest_in(&self, from: u64, until: u64) -> i64 {
+        let first = self.changes.partition_point(|(instant, _)| *instant < from);
+        let last = self.changes.partition_point(|(instant, _)| *instant <= until);
+        let begins_with = first.checked_sub(1).map_or(self.before, |place| self.levels[place]);
+        self.levels[first..last].iter().copied().fold(begins_with, i64::min)
+    }
+
     /// The highest level in `from..=until`, the level that `from` begins with included.
     pub(super) fn highest_in(&self, from: u64, until: u64) -> i64 {
         let first = self.changes.partition_point(|(instant, _)| *instant < from);
@@ -86,6 +104,9 @@ mod tests {
         assert_eq!(three().peak(), (7, 15));
         assert_eq!(three().first_at(3), Some(10));
         assert_eq!(three().first_at(8), None);
+        assert_eq!(three().last_since(2), Some(20), "at one instant what is given back counts first");
+        assert_eq!(three().last_since(3), None);
+        assert_eq!(Timeline::starting_at(4).build().last_since(4), Some(0));
     }
 
     #[test]
@@ -96,5 +117,6 @@ mod tests {
         assert_eq!(timeline.highest_in(12, 15), 7);
         assert_eq!(timeline.highest_in(18, 19), 7, "what ends at the window's start may have lasted into it");
         assert_eq!(timeline.highest_in(21, 22), 2);
+        assert_eq!((timeline.lowest_in(12, 20), timeline.lowest_in(16, 17)), (1, 7));
     }
 }

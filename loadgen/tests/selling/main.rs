@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "an unwrap in a test is the proof's own failure")]
 
 mod shop;
+mod stories;
 
 use std::{
     path::Path,
@@ -279,7 +280,7 @@ fn a_scenario_that_the_target_cannot_play_is_refused_before_the_run() {
     let scenario = Scenario::parse(&text, "test.toml", Path::new(".")).unwrap();
     let speed = scenario.speed;
     let settings = settings_of(scenario, speed, 1, false);
-    let shop = Shop::new(Broken::Not, Arc::clone(&settings.clock));
+    let shop = Shop::new(Broken::HasNoWaitlist, Arc::clone(&settings.clock));
     let error = play(&shop, &settings, &mut |_| {}).unwrap_err().to_string();
     assert!(error.contains("this target has no waitlist"), "{error}");
 }
