@@ -1,7 +1,7 @@
 //! A whole run against any target: play, ask the target for its books, prove, report.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     mem,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -11,12 +11,13 @@ use crate::{
     clock::ScaledClock,
     measure::MeasuringCost,
     number::millis,
+    people::People,
     report::Report,
     runner::{Ack, AckLog, Outcome, Progress, Run, RunError},
     scenario::Scenario,
-    target::{Opening, OrderId, Target},
+    target::{Opening, OrderId, Target, TargetError},
     units::Speed,
-    verify::{Books, Invariant, Replies, Scene, verify},
+    verify::{Books, Invariant, Replies, Scene, log::QueueFate, verify},
 };
 
 /// The schedule lag at the 99th percentile up to which latencies are the target's.
@@ -72,7 +73,7 @@ pub fn play<T: Target>(
         nonce: millis(since_epoch),
     };
     let mut outcome = run.play(target, observe)?;
-    let books = books(target, &mut outcome);
+    let books = books(target, &settings.scenario, &mut outcome);
     let told_ns = settings.clock.elapsed_ns();
     let replies = Replies {
         holds: mem::take(&mut outcome.holds),
@@ -80,18 +81,74 @@ pub fn play<T: Target>(
         queues: mem::take(&mut outcome.queues),
         registrations: mem::take(&mut outcome.registrations),
     };
+    let people = People::new(&settings.scenario, settings.seed);
+    let registered = || -> Box<dyn Iterator<Item = u64>> { Box::new(people.registered_buyers()) };
     let scene = Scene {
         sales: &settings.scenario.sales,
         opening: &outcome.opening,
         clock: &settings.clock,
         ended_ns: outcome.ended_ns,
         changes: &outcome.changes,
+        registered: &registered,
         told_ns,
     };
-    let figures = HoldFigures::of(&replies.holds, told_ns);
+    let played = Played::of(&replies, told_ns);
     let mut proof = verify(&scene, replies, &books);
     proof.invariants.extend(acknowledged_kept(&outcome.opening, &settings.earlier_acks));
-    Ok(Report::new(settings, target.name(), started_at, cost, &outcome, figures, proof, &books))
+    Ok(Report::new(settings, target.name(), started_at, cost, &outcome, played, proof, &books))
+}
+
+/// What the replies come to, before they are judged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Played {
+    pub(crate) holds: HoldFigures,
+    pub(crate) baskets: BasketCounts,
+    pub(crate) queues: QueueCounts,
+}
+
+/// What became of the baskets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct BasketCounts {
+    pub(crate) held: u64,
+    pub(crate) lines: u64,
+    pub(crate) units: u64,
+    pub(crate) sold: u64,
+}
+
+/// What became of those who waited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct QueueCounts {
+    pub(crate) offered: u64,
+    pub(crate) paid: u64,
+    pub(crate) left: u64,
+    pub(crate) gone: u64,
+    pub(crate) waiting: u64,
+}
+
+impl Played {
+    fn of(replies: &Replies, told_ns: u64) -> Self {
+        let mut played = Self { holds: HoldFigures::of(&replies.holds, told_ns), ..Self::default() };
+        for hold in &replies.holds {
+            if hold.basket.is_some() {
+                let counts = &mut played.baskets;
+                counts.held += u64::from(hold.is_first_line());
+                counts.sold += u64::from(hold.is_first_line() && hold.is_sold());
+                counts.lines += 1;
+                counts.units += u64::from(hold.quantity);
+            }
+            played.queues.paid += u64::from(hold.offered && hold.is_sold());
+        }
+        for queue in &replies.queues {
+            let fates = &mut played.queues;
+            *match queue.fate {
+                QueueFate::Waiting => &mut fates.waiting,
+                QueueFate::Offered(_) => &mut fates.offered,
+                QueueFate::Left(_) => &mut fates.left,
+                QueueFate::Gone(_) => &mut fates.gone,
+            } += 1;
+        }
+        played
+    }
 }
 
 /// What became of the accepted holds, in holds.
@@ -131,27 +188,31 @@ impl HoldFigures {
 }
 
 /// Asks the target for its books; what it should tell and can't is a failure of the run.
-fn books<T: Target>(target: &T, outcome: &mut Outcome) -> Books {
-    let mut books = Books::default();
-    if let Err(error) = target.settle() {
-        outcome.failures.push(error.to_string());
-    }
-    for place in 0..outcome.sales.len() {
-        let totals = target.totals(place).unwrap_or_else(|error| {
-            outcome.failures.push(error.to_string());
+fn books<T: Target>(target: &T, scenario: &Scenario, outcome: &mut Outcome) -> Books {
+    fn told<V>(answer: Result<Option<V>, TargetError>, failures: &mut Vec<String>) -> Option<V> {
+        answer.unwrap_or_else(|error| {
+            failures.push(error.to_string());
             None
-        });
-        books.totals.push(totals);
+        })
     }
-    match target.journal() {
-        Ok(journal) => books.journal = journal,
-        Err(error) => outcome.failures.push(error.to_string()),
+    let failures = &mut outcome.failures;
+    told(target.settle().map(Some), failures);
+    let totals = (0..scenario.sales.len()).map(|place| told(target.totals(place), failures)).collect();
+    let mut faces = HashMap::new();
+    for (place, _) in scenario.sales.iter().enumerate().filter(|(_, plan)| plan.has_faces()) {
+        if let Some(figures) = told(target.faces(place), failures) {
+            faces.insert(place, figures);
+        }
     }
-    match target.ledger() {
-        Ok(ledger) => books.ledger = ledger,
-        Err(error) => outcome.failures.push(error.to_string()),
+    Books {
+        totals,
+        faces,
+        messages: told(target.messages(), failures),
+        journal: told(target.journal(), failures),
+        ledger: told(target.ledger(), failures),
+        reopened: told(target.reopened(), failures),
+        resources: target.resources(),
     }
-    books
 }
 
 /// Everything that was acknowledged before this run was there when the target was opened again.

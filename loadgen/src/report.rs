@@ -2,28 +2,36 @@
 //!
 //! Its JSON form is a contract (`schema`): fields are added, never renamed.
 
+mod figures;
 mod output;
+mod story;
 mod text;
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{cmp::Reverse, time::SystemTime};
 
 use serde::Serialize;
 
 pub(crate) use self::text::grouped;
 pub use self::{
+    figures::{CrowdFigures, JournalFigures, LatencyFigures, RequestFigures, SaleFigures, SaleSums},
     output::{Output, OutputError},
+    story::{
+        BasketFigures, ChangeFigures, ReopenFigures, ResourceFigures, SharingFigures, StageFigures, WaitlistFigures,
+    },
     text::{Style, render},
 };
 use crate::{
     exit::Exit,
-    measure::{Latencies, MeasuringCost, Percentiles},
+    measure::MeasuringCost,
     number::{count, millis, nanos, real, whole},
-    play::{HoldFigures, Settings, UNSENT_BOUND},
+    play::{Played, Settings, UNSENT_BOUND},
     runner::Outcome,
-    scenario::SalePlan,
-    target::{Refusal, Totals},
-    verify::{Books, Invariant, LedgerFigures, Proof, SaleProof},
+    scenario::Scenario,
+    verify::{Books, FaceFigures, Invariant, LedgerFigures, MessageFigures, Proof},
 };
+
+/// At most so many sales are in a report: of more, those that most people asked for.
+pub const SALES_LISTED: usize = 100;
 
 /// The version of the report's form.
 pub const SCHEMA: &str = "sellout-loadgen/1";
@@ -88,8 +96,28 @@ pub struct Report {
     pub scenario_ms: u64,
     /// The crowd.
     pub crowd: CrowdFigures,
-    /// Each sale.
+    /// Each sale; of more than [`SALES_LISTED`] those that most people asked for.
     pub sales: Vec<SaleFigures>,
+    /// All sales together.
+    pub sums: SaleSums,
+    /// Each stage, in the order of the story.
+    pub stages: Vec<StageFigures>,
+    /// The messages, if there were any.
+    pub messages: Option<MessageFigures>,
+    /// The sales whose units can be told apart; at most [`SALES_LISTED`].
+    pub faces: Vec<FaceFigures>,
+    /// Baskets, if there were any.
+    pub baskets: Option<BasketFigures>,
+    /// Queues, if anybody waited.
+    pub waitlist: Option<WaitlistFigures>,
+    /// Who told others, if anybody did.
+    pub sharing: Option<SharingFigures>,
+    /// What was changed while the crowd was there.
+    pub changes: Vec<ChangeFigures>,
+    /// What the sales cost their target, if it tells.
+    pub resources: Option<ResourceFigures>,
+    /// A second one that was opened on a copy of the journal, if that was tried.
+    pub reopened: Option<ReopenFigures>,
     /// The requests.
     pub requests: RequestFigures,
     /// Requests for units, and giving back.
@@ -114,127 +142,6 @@ pub struct Report {
     pub command_line: Vec<String>,
 }
 
-/// Who came.
-#[derive(Debug, Clone, Serialize)]
-pub struct CrowdFigures {
-    /// People.
-    pub people: u64,
-    /// First visits that the arrival curves ask for.
-    pub visits: u64,
-}
-
-/// One sale, by the replies; `added` and `withdrawn` by the target.
-#[derive(Debug, Clone, Serialize)]
-pub struct SaleFigures {
-    /// Its name.
-    pub sale: String,
-    /// Units at the start.
-    pub stock: u64,
-    /// Units added since.
-    pub added: u64,
-    /// Units withdrawn since.
-    pub withdrawn: u64,
-    /// Units sold.
-    pub sold: u64,
-    /// Units sold by an earlier run, included in `sold`.
-    pub sold_before: u64,
-    /// Units on hold at the end.
-    pub held: u64,
-    /// Units left.
-    pub free: u64,
-    /// Units whose confirmation has an unknown outcome.
-    pub unknown: u64,
-    /// Units beyond the stock.
-    pub oversold: u64,
-    /// Units left over although somebody was refused while they were free.
-    pub undersold: u64,
-    /// Buyers above the cap.
-    pub over_cap: u64,
-    /// Scenario milliseconds from the opening until the last unit was sold.
-    pub sold_out_ms: Option<u64>,
-    /// Scenario milliseconds from the opening until no unit was free.
-    pub all_held_ms: Option<u64>,
-}
-
-/// The requests, and what became of them.
-#[derive(Debug, Clone, Serialize)]
-pub struct RequestFigures {
-    /// Requests that were due.
-    pub offered: u64,
-    /// Requests that were sent.
-    pub started: u64,
-    /// Requests that were answered.
-    pub completed: u64,
-    /// Requests that were due and were not sent.
-    pub unsent: u64,
-    /// Requests for units among those that were sent.
-    pub reserves: u64,
-    /// Reports of payments among those that were sent.
-    pub confirms: u64,
-    /// Requests to give a hold back among those that were sent.
-    pub cancels: u64,
-    /// Holds that were granted.
-    pub held: u64,
-    /// Holds that became sales.
-    pub confirmed: u64,
-    /// Sales among them that were paid after the hold had run out.
-    pub paid_late: u64,
-    /// Holds that were given back.
-    pub cancelled: u64,
-    /// Holds that ran out.
-    pub expired: u64,
-    /// Holds that were still open at the end.
-    pub still_held: u64,
-    /// Holds whose confirmation has an unknown outcome.
-    pub unknown: u64,
-    /// Registrations among those that were sent.
-    pub registers: u64,
-    /// Requests for baskets among the requests for units.
-    pub baskets: u64,
-    /// Requests to join a queue among those that were sent.
-    pub joins: u64,
-    /// Questions whether the turn has come among those that were sent.
-    pub looks: u64,
-    /// Holds that were offered to somebody whose turn had come, included in `held`.
-    pub turns: u64,
-    /// Requests to leave a queue among those that were sent.
-    pub leaves: u64,
-    /// Offers that were accepted first among those that were sent.
-    pub accepts: u64,
-    /// Buyers who told others.
-    pub shares: u64,
-    /// People who came because of that.
-    pub drawn: u64,
-    /// Refusals by reason.
-    pub refused: BTreeMap<&'static str, u64>,
-}
-
-/// The three latencies, in nanoseconds of real time.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct LatencyFigures {
-    /// How many requests they are of.
-    pub count: u64,
-    /// False if the generator was the limit: the figures are not the target's.
-    pub of_target: bool,
-    /// From the intended start to the end.
-    pub response: Percentiles,
-    /// From the real start to the end.
-    pub service: Percentiles,
-    /// From the intended to the real start.
-    pub lag: Percentiles,
-}
-
-/// The journal's size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct JournalFigures {
-    /// Records of every kind.
-    pub records: u64,
-    /// Bytes on disk.
-    pub bytes: u64,
-    /// Confirmed sales.
-    pub sales: u64,
-}
-
 impl Report {
     #[expect(clippy::too_many_arguments, reason = "the one place where all that a run leaves comes together")]
     pub(crate) fn new(
@@ -243,14 +150,16 @@ impl Report {
         started_at: SystemTime,
         cost: MeasuringCost,
         outcome: &Outcome,
-        holds: HoldFigures,
-        proof: Proof,
+        played: Played,
+        mut proof: Proof,
         books: &Books,
     ) -> Self {
         let (verdict, verdict_reason) = verdict(settings, outcome);
         let of_target = verdict == Verdict::Valid;
         let scenario = &settings.scenario;
-        let sales = scenario.sales.iter().zip(&proof.sales).enumerate();
+        let (sales, sums) = sales(scenario, &proof, books);
+        proof.faces.truncate(SALES_LISTED);
+        let shares = outcome.counts.shares;
         let broken = proof.invariants.iter().any(|invariant| !invariant.holds);
         let ending = match (broken, outcome.failures.is_empty(), outcome.interrupted) {
             (true, ..) => Ending::SoldWrong,
@@ -274,10 +183,23 @@ impl Report {
             duration_ms: outcome.ended_ns / 1_000_000,
             scenario_ms: millis(settings.clock.at_real_ns(outcome.ended_ns).since(settings.clock.base())),
             crowd: CrowdFigures { people: scenario.crowd.people.into(), visits: whole(scenario.visits().round()) },
-            sales: sales
-                .map(|(place, (plan, proof))| SaleFigures::new(plan, proof, books.totals.get(place).copied().flatten()))
+            sales,
+            sums,
+            stages: scenario
+                .stages
+                .iter()
+                .zip(&outcome.stages)
+                .map(|(name, log)| StageFigures::of(name, log))
                 .collect(),
-            requests: RequestFigures::new(outcome, holds),
+            messages: proof.messages,
+            faces: proof.faces,
+            baskets: BasketFigures::of(outcome, played.baskets),
+            waitlist: WaitlistFigures::of(outcome, played.queues),
+            sharing: (shares > 0).then_some(SharingFigures { shares, drawn: outcome.counts.drawn }),
+            changes: outcome.changes.iter().map(|record| ChangeFigures::of(scenario, record)).collect(),
+            resources: books.resources.map(ResourceFigures::from),
+            reopened: books.reopened.as_ref().map(ReopenFigures::from),
+            requests: RequestFigures::new(outcome, played.holds),
             latency_ns: LatencyFigures::new(&outcome.latencies, of_target),
             confirm_latency_ns: LatencyFigures::new(&outcome.confirmations, of_target),
             journal: books.journal.as_ref().map(|journal| JournalFigures {
@@ -308,6 +230,21 @@ impl Report {
     }
 }
 
+/// The sales that are listed, and the sums of all.
+fn sales(scenario: &Scenario, proof: &Proof, books: &Books) -> (Vec<SaleFigures>, SaleSums) {
+    let figures = |place: usize| {
+        let totals = books.totals.get(place).copied().flatten();
+        SaleFigures::new(&scenario.sales[place], &proof.sales[place], totals)
+    };
+    let mut sums = SaleSums::default();
+    let mut places: Vec<usize> = (0..scenario.sales.len()).inspect(|place| sums.add(&figures(*place))).collect();
+    if places.len() > SALES_LISTED {
+        places.sort_by_key(|place| Reverse((proof.sales[*place].asked, proof.sales[*place].sold)));
+        places.truncate(SALES_LISTED);
+    }
+    (places.into_iter().map(figures).collect(), sums)
+}
+
 fn verdict(settings: &Settings, outcome: &Outcome) -> (Verdict, String) {
     let lag = outcome.latencies.lag.value_at_quantile(0.99);
     let bound = nanos(settings.lag_bound);
@@ -324,76 +261,5 @@ fn verdict(settings: &Settings, outcome: &Outcome) -> (Verdict, String) {
         let reason =
             format!("schedule lag {lag_text} at p99 (bound {bound_text}), {unsent} unsent (bound {unsent_bound}%)");
         (Verdict::Valid, reason)
-    }
-}
-
-impl SaleFigures {
-    fn new(plan: &SalePlan, proof: &SaleProof, totals: Option<Totals>) -> Self {
-        let stock = u64::from(plan.stock);
-        // Holds run out while the target is asked: within what the replies allow, its own figure is the exact one.
-        let held = totals.map_or(proof.held, |totals| totals.held.clamp(proof.held_surely, proof.held));
-        let totals = totals.unwrap_or_default();
-        let offered = (stock + totals.added).saturating_sub(totals.withdrawn);
-        Self {
-            sale: plan.name.clone(),
-            stock,
-            added: totals.added,
-            withdrawn: totals.withdrawn,
-            sold: proof.sold,
-            sold_before: proof.sold_before,
-            held,
-            free: offered.saturating_sub(proof.sold + proof.unknown + held),
-            unknown: proof.unknown,
-            oversold: proof.oversold,
-            undersold: proof.undersold,
-            over_cap: proof.over_cap,
-            sold_out_ms: proof.sold_out_ms,
-            all_held_ms: proof.all_held_ms,
-        }
-    }
-}
-
-impl RequestFigures {
-    fn new(outcome: &Outcome, holds: HoldFigures) -> Self {
-        let counts = &outcome.counts;
-        let refused = Refusal::NAMES.iter().zip(counts.refused).filter(|(_, times)| *times > 0);
-        Self {
-            offered: counts.offered(),
-            started: counts.started,
-            completed: counts.completed,
-            unsent: counts.unsent,
-            reserves: counts.reserves,
-            confirms: counts.confirms,
-            cancels: counts.cancels,
-            held: holds.held,
-            confirmed: holds.confirmed,
-            paid_late: holds.paid_late,
-            cancelled: holds.cancelled,
-            expired: holds.expired,
-            still_held: holds.still_held,
-            unknown: holds.unknown,
-            registers: counts.registers,
-            baskets: counts.baskets,
-            joins: counts.joins,
-            looks: counts.looks,
-            turns: counts.offered,
-            leaves: counts.leaves,
-            accepts: counts.accepts,
-            shares: counts.shares,
-            drawn: counts.drawn,
-            refused: refused.map(|(name, times)| (*name, times)).collect(),
-        }
-    }
-}
-
-impl LatencyFigures {
-    fn new(latencies: &Latencies, of_target: bool) -> Self {
-        Self {
-            count: latencies.response.len(),
-            of_target,
-            response: Percentiles::from(&latencies.response),
-            service: Percentiles::from(&latencies.service),
-            lag: Percentiles::from(&latencies.lag),
-        }
     }
 }

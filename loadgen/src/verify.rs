@@ -6,16 +6,25 @@
 //! ever be certainly taken; nobody may be refused for want of stock while no more than the rest is possibly taken.
 //! Only then are the target's own sums, its journal and its ledger compared with these figures.
 
+mod baskets;
 mod books;
 mod changes;
+mod faces;
 pub mod invariant;
 pub mod log;
+mod messages;
 mod people;
+mod queue;
+mod reopened;
 mod sale;
 mod timeline;
 mod window;
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    time::Duration,
+};
 
 use sellout::Timestamp;
 
@@ -23,12 +32,17 @@ use crate::{
     clock::ScaledClock,
     number::{count, nanos, real},
     scenario::SalePlan,
-    target::{JournalProof, LedgerProof, Opening, OrderId, Totals},
+    target::{
+        FaceTotals, JournalProof, LedgerProof, MessageProof, Opening, OrderId, ReopenProof, Resources, SaleIndex,
+        Totals,
+    },
 };
 
 pub use self::{
     books::LedgerFigures,
+    faces::{AmountFigures, FaceFigures},
     invariant::{Invariant, Invariants},
+    messages::MessageFigures,
     sale::SaleProof,
 };
 use self::{
@@ -41,7 +55,7 @@ use self::{
 pub const EXPIRY_SLACK: Duration = Duration::from_millis(250);
 
 /// What was played, as far as the proof needs it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Scene<'a> {
     /// The sales.
     pub sales: &'a [SalePlan],
@@ -53,6 +67,8 @@ pub struct Scene<'a> {
     pub ended_ns: u64,
     /// What was changed meanwhile.
     pub changes: &'a [ChangeRecord],
+    /// Everybody who registered beforehand for the sales that say so, afresh at each call.
+    pub registered: &'a dyn Fn() -> Box<dyn Iterator<Item = u64> + 'a>,
     /// When the target had told its sums; from `ended_ns` until then holds ran out that nobody ended.
     pub told_ns: u64,
 }
@@ -62,10 +78,18 @@ pub struct Scene<'a> {
 pub struct Books {
     /// Its sums, a sale.
     pub totals: Vec<Option<Totals>>,
+    /// Its figures of the sales whose units can be told apart.
+    pub faces: HashMap<SaleIndex, FaceTotals>,
     /// Its journal.
     pub journal: Option<JournalProof>,
     /// Its ledger.
     pub ledger: Option<LedgerProof>,
+    /// Its messages.
+    pub messages: Option<MessageProof>,
+    /// What a second one tells.
+    pub reopened: Option<ReopenProof>,
+    /// What its sales cost.
+    pub resources: Option<Resources>,
 }
 
 /// The proof of a run.
@@ -77,6 +101,10 @@ pub struct Proof {
     pub invariants: Vec<Invariant>,
     /// The comparison with the ledger, if there is one.
     pub ledger: Option<LedgerFigures>,
+    /// The sales whose units can be told apart.
+    pub faces: Vec<FaceFigures>,
+    /// The messages, if there are any.
+    pub messages: Option<MessageFigures>,
 }
 
 /// What the workers were told.
@@ -102,13 +130,17 @@ pub fn verify(scene: &Scene<'_>, mut replies: Replies, books: &Books) -> Proof {
     replies.holds.sort_unstable_by_key(|hold| (hold.sale, hold.buyer, hold.called_ns));
     replies.queues.sort_unstable_by_key(|queue| (queue.sale, queue.place.ticket));
     let Replies { holds, sales: logs, queues, .. } = &replies;
-    let mut sales = Vec::with_capacity(scene.sales.len());
+    let (mut sales, mut faces) = (Vec::with_capacity(scene.sales.len()), Vec::new());
     let (mut rest, mut waiting) = (holds.as_slice(), queues.as_slice());
     for (place, log) in logs.iter().enumerate() {
         let (holds, queues);
         (holds, rest) = rest.split_at(rest.partition_point(|hold| hold.sale == place));
         (queues, waiting) = waiting.split_at(waiting.partition_point(|queue| queue.sale == place));
-        sales.push(sale::check(scene, &OfSale { place, holds, queues, log }, &mut invariants));
+        let of_sale = OfSale { place, holds, queues, log };
+        let proof = sale::check(scene, &of_sale, &mut invariants);
+        queue::check(scene, &of_sale, &mut invariants);
+        faces.extend(faces::check(scene, &of_sale, &proof, books.faces.get(&place), &mut invariants));
+        sales.push(proof);
     }
     unique_names(holds, &mut invariants);
     books::check_totals(scene, &sales, &books.totals, &mut invariants);
@@ -120,7 +152,12 @@ pub fn verify(scene: &Scene<'_>, mut replies: Replies, books: &Books) -> Proof {
         books::check_ledger(scene, holds, known, ledger, &mut invariants)
     });
     books::check_digests(scene, books, &mut invariants);
-    Proof { sales, invariants: invariants.into_list(), ledger }
+    baskets::check(scene, holds, books.journal.as_ref(), &mut invariants);
+    let messages = books.messages.as_ref().map(|proof| messages::check(scene, &replies, proof, &mut invariants));
+    if let Some(reopened) = &books.reopened {
+        reopened::check(scene, books, reopened, &mut invariants);
+    }
+    Proof { sales, invariants: invariants.into_list(), ledger, faces, messages }
 }
 
 /// No two holds share a ticket, no two sales an order.
@@ -142,7 +179,21 @@ fn unique_names(holds: &[HoldRecord], invariants: &mut Invariants) {
     invariants.check("orders_unique", same_order, || format!("{} orders, all different", orders.len()));
 }
 
+impl fmt::Debug for Scene<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scene")
+            .field("sales", &self.sales.len())
+            .field("ended_ns", &self.ended_ns)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Scene<'_> {
+    /// Whether an earlier run had this sale.
+    fn is_resumed(&self, place: usize) -> bool {
+        self.opening.sales.get(place).is_some_and(|sale| sale.resumed)
+    }
+
     fn slack_ns() -> u64 {
         nanos(EXPIRY_SLACK)
     }

@@ -1,5 +1,7 @@
 //! The result as a person reads it in ten seconds.
 
+mod story;
+
 use std::{
     fmt::{self, Write},
     time::Duration,
@@ -7,8 +9,8 @@ use std::{
 
 use anstyle::{AnsiColor, Style as Paint};
 
-use super::{Ending, LatencyFigures, Report, SaleFigures, Verdict};
-use crate::{measure::Percentiles, verify::Invariant};
+use super::{Ending, LatencyFigures, Report, StageFigures, Verdict};
+use crate::{measure::Percentiles, number::count, verify::Invariant};
 
 /// How the result is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,7 +36,8 @@ fn whole(text: &mut String, report: &Report, style: Style) -> fmt::Result {
         writeln!(text, "  {}", report.story)?;
     }
     writeln!(text)?;
-    sales(text, &report.sales)?;
+    sales(text, report)?;
+    stages(text, &report.stages)?;
     writeln!(text)?;
     let real_time = span(Duration::from_millis(report.duration_ms));
     let scenario_time = span(Duration::from_millis(report.scenario_ms));
@@ -45,6 +48,7 @@ fn whole(text: &mut String, report: &Report, style: Style) -> fmt::Result {
         grouped(report.crowd.visits),
         report.speed
     )?;
+    story::tell(text, report)?;
     requests(text, report)?;
     latencies(text, report)?;
     match &report.journal {
@@ -95,14 +99,10 @@ fn verdict(text: &mut String, report: &Report, style: Style) -> fmt::Result {
     if let Some(why) = why(report) {
         write!(text, ": {why}")?;
     }
-    let sum = |units: fn(&SaleFigures) -> u64| report.sales.iter().map(units).sum::<u64>();
-    let offered = sum(|sale| (sale.stock + sale.added).saturating_sub(sale.withdrawn));
-    write!(text, "; {} of {} units sold", grouped(sum(|sale| sale.sold)), grouped(offered))?;
-    for (units, what) in [
-        (sum(|sale| sale.unknown), "in doubt"),
-        (sum(|sale| sale.held), "on hold"),
-        (sum(|sale| sale.free), "left over"),
-    ] {
+    let sums = &report.sums;
+    let offered = (sums.stock + sums.added).saturating_sub(sums.withdrawn);
+    write!(text, "; {} of {} units sold", grouped(sums.sold), grouped(offered))?;
+    for (units, what) in [(sums.unknown, "in doubt"), (sums.held, "on hold"), (sums.free, "left over")] {
         if units > 0 {
             write!(text, ", {} {what}", grouped(units))?;
         }
@@ -122,17 +122,23 @@ fn why(report: &Report) -> Option<String> {
     }
 }
 
-/// At most so many sales are listed, those with the largest stock to report first.
+/// At most so many sales are shown; of very many not even that.
 const SALES_SHOWN: usize = 20;
 
-fn sales(text: &mut String, sales: &[SaleFigures]) -> fmt::Result {
-    let widest = sales.iter().take(SALES_SHOWN).map(|sale| sale.sale.len()).fold(4, usize::max);
+/// Of more sales than a report lists, so many are shown.
+const BUSIEST_SHOWN: usize = 5;
+
+fn sales(text: &mut String, report: &Report) -> fmt::Result {
+    let sums = &report.sums;
+    let all = sums.sales == count(report.sales.len());
+    let sales = &report.sales[..report.sales.len().min(if all { SALES_SHOWN } else { BUSIEST_SHOWN })];
+    let widest = sales.iter().map(|sale| sale.sale.len()).fold(5, usize::max);
     writeln!(
         text,
         "{:widest$} {:>10} {:>10} {:>8} {:>10} {:>9} {:>10} {:>9}  sold out after",
         "sale", "stock", "sold", "held", "free", "oversold", "undersold", "over cap"
     )?;
-    for sale in sales.iter().take(SALES_SHOWN) {
+    for sale in sales {
         let sold_out = sale.sold_out_ms.map_or_else(|| "never".to_owned(), |ms| span(Duration::from_millis(ms)));
         writeln!(
             text,
@@ -147,8 +153,61 @@ fn sales(text: &mut String, sales: &[SaleFigures]) -> fmt::Result {
             grouped(sale.over_cap),
         )?;
     }
-    if sales.len() > SALES_SHOWN {
-        writeln!(text, "... and {} more sales", sales.len() - SALES_SHOWN)?;
+    let shown = count(sales.len());
+    if sums.sales > shown {
+        write!(text, "... and {} more sales", grouped(sums.sales - shown))?;
+        if !all {
+            let (asked_for, sold_out) = (grouped(sums.asked_for), grouped(sums.sold_out));
+            write!(text, "; {asked_for} of all were asked for, {sold_out} are sold out; the busiest are shown")?;
+        }
+        writeln!(text)?;
+    }
+    if sums.sales > 1 {
+        writeln!(
+            text,
+            "{:widest$} {:>10} {:>10} {:>8} {:>10} {:>9} {:>10} {:>9}",
+            "all",
+            grouped(sums.stock),
+            grouped(sums.sold),
+            grouped(sums.held),
+            grouped(sums.free),
+            grouped(sums.oversold),
+            grouped(sums.undersold),
+            grouped(sums.over_cap),
+        )?;
+    }
+    Ok(())
+}
+
+/// The stages, where there is more than one.
+fn stages(text: &mut String, stages: &[StageFigures]) -> fmt::Result {
+    if stages.len() < 2 {
+        return Ok(());
+    }
+    let widest = stages.iter().map(|stage| stage.stage.len()).fold(5, usize::max);
+    writeln!(
+        text,
+        "\n{:widest$} {:>10} {:>10} {:>10} {:>10} {:>10} {:>9} {:>9}  refused most",
+        "stage", "visits", "requests", "registered", "held", "paid", "p50", "p99"
+    )?;
+    for stage in stages {
+        let mut refused: Vec<_> = stage.refused.iter().collect();
+        refused.sort_unstable_by_key(|(_, times)| std::cmp::Reverse(**times));
+        let refused =
+            refused.iter().take(2).map(|(name, times)| format!("{} {}", grouped(**times), name.replace('_', " ")));
+        writeln!(
+            text,
+            "{:widest$} {:>10} {:>10} {:>10} {:>10} {:>10} {:>9} {:>9}  {}",
+            stage.stage,
+            grouped(stage.visits),
+            grouped(stage.requests),
+            grouped(stage.registered),
+            grouped(stage.held),
+            grouped(stage.confirmed),
+            short(stage.response_ns.p50),
+            short(stage.response_ns.p99),
+            refused.collect::<Vec<_>>().join(", ")
+        )?;
     }
     Ok(())
 }

@@ -119,12 +119,13 @@ pub(super) fn check_ledger(
 
 /// Audit, journal and ledger give the same digest of each sale.
 pub(super) fn check_digests(scene: &Scene<'_>, books: &Books, invariants: &mut Invariants) {
-    let journal = books.journal.as_ref().map(|journal| ("journal", &journal.digests));
-    let ledger = books.ledger.as_ref().map(|ledger| ("ledger", &ledger.digests));
+    let by_name = |digests: &'_ [(String, u128)]| -> HashMap<String, u128> { digests.iter().cloned().collect() };
+    let journal = books.journal.as_ref().map(|journal| ("journal", by_name(&journal.digests)));
+    let ledger = books.ledger.as_ref().map(|ledger| ("ledger", by_name(&ledger.digests)));
     for (plan, totals) in scene.sales.iter().zip(&books.totals) {
         let Some(mine) = totals.as_ref().and_then(|totals| totals.digest) else { continue };
-        for (book, digests) in [journal, ledger].into_iter().flatten() {
-            let Some((_, digest)) = digests.iter().find(|(name, _)| name == &plan.name) else { continue };
+        for (book, digests) in [&journal, &ledger].into_iter().flatten() {
+            let Some(digest) = digests.get(&plan.name) else { continue };
             let differs = (*digest != mine)
                 .then(|| format!("{}: the audit's digest is {mine:032x}, the {book}'s {digest:032x}", plan.name));
             invariants.check("digests_agree", differs, || format!("{}: {mine:032x} in every book", plan.name));

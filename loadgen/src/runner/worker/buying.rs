@@ -38,9 +38,9 @@ impl<S: Session> Worker<'_, S> {
 
     /// Asks for units of one sale.
     pub(super) fn ask(&mut self, errand: Errand, person: Person, quantity: u32, refusals: u32, intended_ns: u64) {
-        let sale = match self.purpose(errand) {
-            Purpose::Wants(sale) => sale,
-            _ => self.people.sale(person),
+        let (sale, quantity) = match self.purpose(errand) {
+            Purpose::Wants(sale) => (sale, quantity.min(self.run.scenario.sales[sale].largest)),
+            _ => (self.people.sale(person), quantity),
         };
         let buyer = People::buyer(person);
         let dice = &mut self.dice;

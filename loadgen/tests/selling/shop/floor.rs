@@ -43,24 +43,29 @@ impl Floor {
     /// Ends what ran out, offers what came back, and tells what is due.
     pub(super) fn tick(&mut self, now: Timestamp) {
         for sale in 0..self.rooms.len() {
+            self.tick_one(now, sale);
+        }
+    }
+
+    /// The same for one sale.
+    pub(super) fn tick_one(&mut self, now: Timestamp, sale: SaleIndex) {
+        let room = &mut self.rooms[sale];
+        room.tick(now);
+        let due = |at: Option<std::time::Duration>| at.is_some_and(|at| now >= room.base.plus(at));
+        let (reminds, links) = (due(room.plan.reminds_at), due(room.plan.links_at));
+        for (is_due, kind) in [(reminds, MessageKind::Reminder), (links, MessageKind::PurchaseLink)] {
             let room = &mut self.rooms[sale];
-            room.tick(now);
-            let due = |at: Option<std::time::Duration>| at.is_some_and(|at| now >= room.base.plus(at));
-            let (reminds, links) = (due(room.plan.reminds_at), due(room.plan.links_at));
-            for (is_due, kind) in [(reminds, MessageKind::Reminder), (links, MessageKind::PurchaseLink)] {
-                let room = &mut self.rooms[sale];
-                let told = if kind == MessageKind::Reminder { &mut room.reminded } else { &mut room.linked };
-                if !is_due || std::mem::replace(told, true) {
-                    continue;
-                }
-                let mut buyers: Vec<u64> = room.registered.iter().copied().collect();
-                buyers.sort_unstable();
-                if self.broken == Broken::TellsAStranger {
-                    buyers.push(1_000_000);
-                }
-                for buyer in buyers {
-                    self.tell(kind, sale, buyer, None);
-                }
+            let told = if kind == MessageKind::Reminder { &mut room.reminded } else { &mut room.linked };
+            if !is_due || std::mem::replace(told, true) {
+                continue;
+            }
+            let mut buyers: Vec<u64> = room.registered.iter().copied().collect();
+            buyers.sort_unstable();
+            if self.broken == Broken::TellsAStranger {
+                buyers.push(1_000_000);
+            }
+            for buyer in buyers {
+                self.tell(kind, sale, buyer, None);
             }
         }
     }
@@ -74,7 +79,7 @@ impl Floor {
     }
 
     pub(super) fn register(&mut self, now: Timestamp, sale: SaleIndex, buyer: u64) -> RegisterReply {
-        self.tick(now);
+        self.tick_one(now, sale);
         let room = &mut self.rooms[sale];
         if room.registered.contains(&buyer) {
             return RegisterReply::Already;
@@ -113,8 +118,8 @@ impl Floor {
         buyer: u64,
         link_of: Option<u64>,
     ) -> Result<u64, Refusal> {
-        self.tick(now);
         let Line { sale, quantity } = line;
+        self.tick_one(now, sale);
         if self.halted && self.broken != Broken::IgnoresThePause {
             return Err(Refusal::Paused);
         }
@@ -148,7 +153,7 @@ impl Floor {
     }
 
     pub(super) fn confirm(&mut self, now: Timestamp, sale: SaleIndex, hold: u64, payment: u64) -> ConfirmReply {
-        self.tick(now);
+        self.tick_one(now, sale);
         let order = self.order();
         self.sell(sale, hold, order, payment)
     }
@@ -195,7 +200,7 @@ impl Floor {
     }
 
     pub(super) fn join(&mut self, now: Timestamp, sale: SaleIndex, buyer: u64) -> JoinReply {
-        self.tick(now);
+        self.tick_one(now, sale);
         let room = &mut self.rooms[sale];
         let Some(waitlist) = room.plan.waitlist else { return JoinReply::Failed };
         if room.had(buyer) >= room.cap || room.queue.values().any(|waiting| *waiting == buyer) {
@@ -213,7 +218,7 @@ impl Floor {
     }
 
     pub(super) fn leave(&mut self, now: Timestamp, sale: SaleIndex, buyer: u64) -> LeaveReply {
-        self.tick(now);
+        self.tick_one(now, sale);
         let queue = &mut self.rooms[sale].queue;
         let before = queue.len();
         queue.retain(|_, waiting| *waiting != buyer);
@@ -221,7 +226,7 @@ impl Floor {
     }
 
     pub(super) fn turn(&mut self, now: Timestamp, sale: SaleIndex, buyer: u64) -> Turn {
-        self.tick(now);
+        self.tick_one(now, sale);
         let room = &mut self.rooms[sale];
         if let Some(hold) = room.offers.get(&buyer).copied()
             && room.holds[&hold].state == State::Held
@@ -230,7 +235,7 @@ impl Floor {
         }
         let place = room.queue.iter().enumerate().find(|(_, (_, waiting))| **waiting == buyer);
         if let Some((ahead, (ticket, _))) = place
-            && room.held > 0
+            && (room.held > 0 || room.free > 0)
         {
             return Turn::Queued(Place { ticket: *ticket, ahead: ahead as u64 });
         }
@@ -240,7 +245,7 @@ impl Floor {
     }
 
     pub(super) fn accept(&mut self, now: Timestamp, sale: SaleIndex, hold: u64) -> AcceptReply {
-        self.tick(now);
+        self.tick_one(now, sale);
         let room = &mut self.rooms[sale];
         let deadline = now.plus(room.plan.hold);
         let hold = room.holds.get_mut(&hold).unwrap();

@@ -300,6 +300,7 @@ impl Room {
     }
 
     pub(super) fn add(&mut self, now: Timestamp, units: u32) {
+        let places = self.plan.stock + u32::try_from(self.added).unwrap();
         self.added += u64::from(units);
         let really = match self.broken {
             Broken::AddsNothing => 0,
@@ -307,6 +308,9 @@ impl Room {
             _ => units,
         };
         self.free += i64::from(really);
+        if self.plan.has_faces() {
+            self.units.extend(places..places + really);
+        }
         self.offer(now);
     }
 

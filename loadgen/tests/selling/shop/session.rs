@@ -121,7 +121,7 @@ impl Session for ShopSession {
 
     fn cancel(&mut self, sale: SaleIndex, ticket: &Number) -> CancelReply {
         let (mut floor, now) = self.enter();
-        floor.tick(now);
+        floor.tick_one(now, sale);
         floor.rooms[sale].cancel(now, ticket.id)
     }
 
