@@ -179,9 +179,12 @@ fn a_run_killed_in_the_middle_has_lost_nothing_acknowledged_and_sells_the_rest()
     assert_eq!(code(&place.audit()), 0, "{}", String::from_utf8_lossy(&place.audit().stdout));
     let again = place.run(&["--journal", "j", "--acks", "acks"]);
     let report = assert_sold_right(&place, &again);
-    assert!(report["sales"][0]["sold_before"].as_u64().unwrap() >= acknowledged as u64);
+    let sold_before = usize::try_from(report["sales"][0]["sold_before"].as_u64().unwrap()).unwrap();
+    assert!(sold_before >= acknowledged, "{sold_before}");
     assert_eq!(code(&place.audit()), 0);
-    assert_eq!(lines(&place.path("acks")), 400, "each order was acknowledged once");
+    // What was in the journal when the first run was killed, and not acknowledged yet, is sold all the same.
+    let never_told = sold_before - acknowledged;
+    assert_eq!(lines(&place.path("acks")), 400 - never_told, "each other order was acknowledged once");
 }
 
 #[test]
