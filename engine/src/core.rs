@@ -11,6 +11,7 @@
 //!   units       which unit a hold has, where they have faces
 //! baskets     units of several sales, all or nothing
 //! amounts     random amounts that add up to a budget
+//! window      when a sale sells, and can be moved
 //! token       what leaves the process: text that can't be forged
 //! invitation  what lets one buyer into one sale
 //! ```
@@ -32,6 +33,7 @@ mod sync;
 pub(crate) mod timestamp;
 pub(crate) mod token;
 pub(crate) mod units;
+pub(crate) mod window;
 
 pub use buyer::Buyer;
 pub use invitation::{Invitation, InvitationError};

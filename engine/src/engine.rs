@@ -13,7 +13,7 @@
 //! request   what users ask for              keys      which hold a request's key has made
 //! feed      orders, for a sink              reader    orders, from a folder
 //! waitlist  who is next when units come back
-//! create    sales, one or very many
+//! create    sales, one or very many         changes   the window, the cap, and the kill switch
 //! faces     which unit is which             detail    what stands beside a hold's record
 //! outbox    messages to buyers, for a sink
 //! ```
@@ -22,6 +22,7 @@ mod answers;
 mod audience;
 mod audit;
 mod baskets;
+mod changes;
 mod confirm;
 mod create;
 mod detail;
@@ -221,6 +222,7 @@ impl Options {
             dir,
             hub: events::Hub::new(),
             catalogue: RwLock::new(catalogue),
+            halting: Mutex::new(()),
             creation: Mutex::new(()),
             activated: SegQueue::new(),
             active: Mutex::new(active),

@@ -116,28 +116,46 @@ impl WaitOrder {
 ///
 /// let engine = Engine::in_memory();
 /// let spec = SaleSpec::new("festival", 5_000).cap(4).largest(4).hold_for(Duration::from_secs(600));
+/// assert_eq!((spec.cap, spec.opens_at), (4, None));
 /// let sale = engine.create(spec)?;
 /// # Ok::<(), sellout::CreateError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
+#[non_exhaustive]
 pub struct SaleSpec {
-    pub(crate) name: String,
-    pub(crate) stock: u32,
-    pub(crate) cap: u32,
-    pub(crate) largest: u32,
-    pub(crate) hold: Duration,
-    pub(crate) grace: Duration,
-    pub(crate) opens_at: Option<Timestamp>,
-    pub(crate) closes_at: Option<Timestamp>,
-    pub(crate) audience: Audience,
-    pub(crate) everyone_from: Option<Timestamp>,
-    pub(crate) registers_from: Option<Timestamp>,
-    pub(crate) registers_until: Option<Timestamp>,
-    pub(crate) reminds_at: Option<Timestamp>,
-    pub(crate) links_at: Option<Timestamp>,
-    pub(crate) units: Units,
-    pub(crate) waitlist: Option<Waitlist>,
+    /// 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    pub name: String,
+    /// Units at the start.
+    pub stock: u32,
+    /// Units a buyer, held and bought together.
+    pub cap: u32,
+    /// Units a hold.
+    pub largest: u32,
+    /// How long a buyer has to pay.
+    pub hold: Duration,
+    /// How long after its deadline a hold is still kept.
+    pub grace: Duration,
+    /// From when units may be had.
+    pub opens_at: Option<Timestamp>,
+    /// From when no new hold is made.
+    pub closes_at: Option<Timestamp>,
+    /// Who may buy.
+    pub audience: Audience,
+    /// From when everyone may buy.
+    pub everyone_from: Option<Timestamp>,
+    /// From when buyers may be registered.
+    pub registers_from: Option<Timestamp>,
+    /// From when no buyer is registered any more.
+    pub registers_until: Option<Timestamp>,
+    /// When registered buyers are reminded.
+    pub reminds_at: Option<Timestamp>,
+    /// When registered buyers get their purchase link.
+    pub links_at: Option<Timestamp>,
+    /// What tells one unit from another.
+    pub units: Units,
+    /// A queue for the time in which nothing is free.
+    pub waitlist: Option<Waitlist>,
 }
 
 /// Why a spec can't become a sale.

@@ -48,7 +48,7 @@ pub(crate) use refusal::Refusal;
 /// What one buyer may have, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
-    /// Units a buyer.
+    /// Units a buyer, at first: see `limit`.
     pub(crate) cap: u32,
     /// Units a hold.
     pub(crate) largest: u32,
@@ -132,6 +132,8 @@ pub(crate) struct Count {
 pub(crate) struct Allocator {
     permits: Permits,
     rules: Rules,
+    /// Units a buyer.
+    limit: AtomicU64,
     deadlines: Deadlines,
     supply: Supply,
     slots: Slots,
@@ -171,6 +173,7 @@ impl Allocator {
         let spare = run * shelf_count + 16;
         let slots = Slots::new(first_slots.unwrap_or(if MODEL { stock + shelf_count } else { stock + spare }));
         Self {
+            limit: AtomicU64::new(rules.cap.into()),
             rules,
             permits,
             supply: Supply::new(shelves, run),
@@ -191,6 +194,25 @@ impl Allocator {
 
     pub(crate) fn rules(&self) -> &Rules {
         &self.rules
+    }
+
+    /// Units a buyer may have now.
+    #[inline]
+    pub(crate) fn limit(&self) -> u32 {
+        // Relaxed: a number by itself; who comes after an answered change reads it.
+        u32::try_from(self.limit.load(Ordering::Relaxed)).expect("a cap")
+    }
+
+    /// Units that a hold may have now.
+    #[inline]
+    pub(crate) fn largest(&self) -> u32 {
+        self.rules.largest.min(self.limit())
+    }
+
+    /// Changes what a buyer may have from now on. What buyers have stays theirs.
+    pub(crate) fn set_limit(&self, cap: u32) {
+        // Relaxed: as in `limit`.
+        self.limit.store(cap.into(), Ordering::Relaxed);
     }
 
     pub(crate) fn gate(&self) -> Gate {
@@ -258,7 +280,7 @@ impl Allocator {
     /// Begins an attempt of `buyer`, which takes nothing yet.
     #[inline]
     fn begin(&self, buyer: Buyer, quantity: u32) -> Result<Attempt, Refusal> {
-        self.cap.begin(buyer, quantity, self.rules.cap).map_err(|refusal| match refusal {
+        self.cap.begin(buyer, quantity, self.limit()).map_err(|refusal| match refusal {
             CapRefusal::Limit { held, bought } => Refusal::Limit { held, bought },
             CapRefusal::UnderWay => Refusal::UnderWay,
         })
@@ -344,7 +366,7 @@ impl Allocator {
             let mut attempts: [_; BATCH] = std::array::from_fn(|_| None);
             let mut begun = 0;
             for (buyer, attempt) in chunk.iter().zip(&mut attempts) {
-                *attempt = self.cap.begin(*buyer, 1, self.rules.cap).ok();
+                *attempt = self.cap.begin(*buyer, 1, self.limit()).ok();
                 begun += u64::from(attempt.is_some());
             }
             let mut permits = self.permits.take_up_to(home, begun);

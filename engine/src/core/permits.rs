@@ -5,7 +5,7 @@
 //! refusal is decided with one load:
 //!
 //! ```text
-//! gate   | returns: 48 bits | queued | scheduled | paused | closed | none free | sold out |
+//! gate   | returns: 48 bits | halted | queued | scheduled | paused | closed | none free | sold out |
 //! stripe | free units |   stripe | free units |   ...   (one stripe when a hold may have several units)
 //! ```
 //!
@@ -40,6 +40,9 @@ const CLOSED: u64 = 1 << 2;
 const PAUSED: u64 = 1 << 3;
 const SCHEDULED: u64 = 1 << 4;
 const QUEUED: u64 = 1 << 8;
+const HALTED: u64 = 1 << 9;
+/// Marks that an operator sets.
+const OPERATORS: u64 = CLOSED | PAUSED | SCHEDULED | HALTED;
 const ONE_RETURN: u64 = 1 << 16;
 
 /// What the gate says: the marks, and how many returns there were.
@@ -50,21 +53,22 @@ impl Gate {
     /// Nothing stands in the way of taking a unit.
     #[inline]
     pub(crate) const fn is_open(self) -> bool {
-        self.0 & (SOLD_OUT | NONE_FREE | CLOSED | PAUSED | SCHEDULED | QUEUED) == 0
+        self.0 & (SOLD_OUT | NONE_FREE | QUEUED | OPERATORS) == 0
     }
 
     /// Nothing but "sold out" stands in the way: that is the answer, whoever asks and when.
     #[inline]
     pub(crate) const fn is_only_sold_out(self) -> bool {
-        self.0 & (SOLD_OUT | CLOSED | PAUSED | SCHEDULED) == SOLD_OUT
+        self.0 & (SOLD_OUT | OPERATORS) == SOLD_OUT
     }
 
     pub(crate) const fn is_closed(self) -> bool {
         self.0 & CLOSED != 0
     }
 
+    /// The sale is paused, by itself or with all others.
     pub(crate) const fn is_paused(self) -> bool {
-        self.0 & PAUSED != 0
+        self.0 & (PAUSED | HALTED) != 0
     }
 
     pub(crate) const fn is_scheduled(self) -> bool {
@@ -105,6 +109,8 @@ pub(crate) enum Mark {
     Closed,
     Paused,
     Scheduled,
+    /// Every sale of the engine is paused: a mark of its own, so that it leaves nothing behind when it goes.
+    Halted,
 }
 
 impl Mark {
@@ -113,6 +119,7 @@ impl Mark {
             Self::Closed => CLOSED,
             Self::Paused => PAUSED,
             Self::Scheduled => SCHEDULED,
+            Self::Halted => HALTED,
         }
     }
 }
@@ -167,7 +174,7 @@ impl Permits {
     /// Takes `units`, all or none, past an open gate.
     #[inline]
     pub(crate) fn take(&self, home: usize, units: u64) -> Result<(), Denied> {
-        self.take_past(home, units, SOLD_OUT | NONE_FREE | CLOSED | PAUSED | SCHEDULED | QUEUED)
+        self.take_past(home, units, SOLD_OUT | NONE_FREE | QUEUED | OPERATORS)
     }
 
     /// Takes `units`, all or none, whatever an operator's mark says: for a payment that came late.

@@ -296,6 +296,30 @@ pub enum ChangeError {
     /// The sale is closed for good.
     #[error("the sale is closed: create a new one")]
     Closed,
+    /// It would close before it opens.
+    #[error("the sale would close at {closes_at}, not after it opens at {opens_at}: move one of them")]
+    Window {
+        /// When it would open.
+        opens_at: Timestamp,
+        /// When it would close.
+        closes_at: Timestamp,
+    },
+    /// It would have closed already.
+    #[error("the sale would have closed at {closes_at}, and it is {now}: name an instant to come, or now")]
+    ClosesInThePast {
+        /// When it would have closed.
+        closes_at: Timestamp,
+        /// What time it is.
+        now: Timestamp,
+    },
+    /// The cap would be 0 or beyond what is counted.
+    #[error("a cap of {cap} units a buyer: use 1 to {most}")]
+    Cap {
+        /// The cap as given.
+        cap: u32,
+        /// The most that it can be.
+        most: u32,
+    },
     /// Nobody is registered for the sale yet.
     #[error("registration begins at {from}: register then")]
     RegistersLater {

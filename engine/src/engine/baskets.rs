@@ -312,7 +312,7 @@ impl Baskets {
                 return Err(BasketRejection::OtherEngine { sale: SaleName::new(sale.name()) });
             }
             if *quantity == 0 {
-                let largest = sale.inner.allocator.rules().largest;
+                let largest = sale.inner.allocator.largest();
                 return Err(rejected(sale, Rejection::BadQuantity { asked: 0, largest }));
             }
             let (_, sum) = sorted.entry(sale.inner.number).or_insert((sale, 0));

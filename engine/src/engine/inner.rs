@@ -56,6 +56,8 @@ pub(crate) struct Catalogue {
     pub(crate) by_slot: BTreeMap<u32, u32>,
     /// The first slot that no sale has.
     pub(crate) next_slot: u32,
+    /// Every sale is paused, those to come included.
+    pub(crate) halted: bool,
     /// What sales do by themselves, by when.
     pub(crate) agenda: BTreeSet<(Timestamp, u32, Due)>,
 }
@@ -80,11 +82,23 @@ impl Catalogue {
             self.claim(sale.number, *extent);
             sale.add_extent(*extent);
         }
-        let SaleSpec { opens_at, reminds_at, links_at, .. } = *sale.spec;
+        let SaleSpec { reminds_at, links_at, .. } = *sale.spec;
+        let opens_at = sale.opens_at().filter(|_| sale.allocator.gate().is_scheduled());
         for (at, due) in [(opens_at, Due::Opens), (reminds_at, Due::Reminds), (links_at, Due::Links)] {
             self.agenda.extend(at.map(|at| (at, sale.number, due)));
         }
+        if self.halted {
+            sale.allocator.set(Mark::Halted);
+        }
         self.sales.push(Arc::clone(sale));
+    }
+
+    /// The sale opens at another instant.
+    pub(crate) fn reschedule(&mut self, sale: &SaleInner, from: Option<Timestamp>, to: Option<Timestamp>) {
+        if let Some(from) = from {
+            self.agenda.remove(&(from, sale.number, Due::Opens));
+        }
+        self.agenda.extend(to.map(|to| (to, sale.number, Due::Opens)));
     }
 
     pub(crate) fn claim(&mut self, sale: u32, extent: Extent) {
@@ -114,6 +128,8 @@ pub(crate) struct EngineInner {
     pub(crate) hub: Hub,
     /// Not needed by who has a sale's handle: `reserve`, `confirm` and `cancel` don't look here.
     pub(crate) catalogue: RwLock<Catalogue>,
+    /// Held while all sales are paused, or go on, and the journal writes it.
+    pub(crate) halting: Mutex<()>,
     /// Held while slots are named and the journal writes it.
     pub(crate) creation: Mutex<()>,
     /// Sales that have had a first hold since `tick` last looked.

@@ -81,6 +81,10 @@ struct Draft {
     first: Extent,
     added: Vec<Extent>,
     changes: Changes,
+    /// The window, and the cap, as they were changed last; and the highest cap that ever was in force.
+    window: Option<(Option<Timestamp>, Option<Timestamp>)>,
+    cap: u32,
+    highest_cap: u32,
     paused: bool,
     closed: bool,
     sequence: u64,
@@ -104,6 +108,7 @@ pub(crate) struct Recovery {
     sales: Vec<Draft>,
     alike: Alike,
     unfinished: Unfinished,
+    halted: bool,
     incarnations: Vec<u64>,
     latest: Timestamp,
 }
@@ -204,7 +209,11 @@ impl Recovery {
                 self.saw(at);
                 self.sale(sale)?.shipped(sequence)
             }
-            Record::Halted { .. } => Err("a halt is not understood".to_owned()),
+            Record::Halted { halted, at } => {
+                self.saw(at);
+                self.halted = halted;
+                Ok(())
+            }
             first => unreachable!("{first:?} is of the first version"),
         }
     }
@@ -228,7 +237,7 @@ impl Recovery {
     /// The sales as they were, and those of them that have holds.
     pub(crate) fn finish(self, setting: &Setting) -> (Catalogue, Vec<Arc<SaleInner>>) {
         let latest = self.latest;
-        let mut catalogue = Catalogue::default();
+        let mut catalogue = Catalogue { halted: self.halted, ..Catalogue::default() };
         let (mut active, mut baskets) = (Vec::new(), BTreeSet::new());
         for (number, mut draft) in (0..).zip(self.sales) {
             let members = draft.baskets.values().flatten().map(|part| part.line).chain(draft.late.all_lines());
@@ -281,6 +290,9 @@ impl Draft {
     fn new(name: Arc<str>, spec: Arc<SaleSpec>, base: Timestamp, first: Extent) -> Self {
         Self {
             late: LateBook::new(spec.stock),
+            window: None,
+            cap: spec.cap,
+            highest_cap: spec.cap,
             name,
             spec,
             base,
@@ -313,7 +325,8 @@ impl Draft {
                 self.added.push(Extent { base, first, length: slots });
                 self.changes.chunks += 1;
             }
-            later @ (Change::Window { .. } | Change::Cap { .. }) => return Err(format!("{later:?} is not understood")),
+            Change::Window { opens_at, closes_at } => self.window = Some((opens_at, closes_at)),
+            Change::Cap { cap } => (self.cap, self.highest_cap) = (cap, self.highest_cap.max(cap)),
         }
         if self.changes.withdrawn > u64::from(self.spec.stock) + self.changes.added {
             return Err(format!("{} units withdrawn, more than there were", self.changes.withdrawn));
@@ -462,8 +475,9 @@ impl Draft {
         for image in self.slots.iter().filter(taken) {
             let share = shares.entry(image.buyer).or_default();
             *share += u64::from(image.quantity);
-            if *share > u64::from(self.spec.cap) {
-                let (name, buyer, cap) = (&self.name, image.buyer, self.spec.cap);
+            // What was legal when it was sold stays: a cap that was lowered takes nothing from anybody.
+            if *share > u64::from(self.highest_cap) {
+                let (name, buyer, cap) = (&self.name, image.buyer, self.highest_cap);
                 return Err(format!("{name}: buyer {buyer} has {share} units, with a cap of {cap}"));
             }
         }
@@ -523,6 +537,10 @@ impl Draft {
         sale.registered.add(&self.registered);
         *sale.late.lock() = self.late;
         *sale.shipped.lock() = self.shipped;
+        sale.allocator.set_limit(self.cap);
+        if let Some((opens_at, closes_at)) = self.window {
+            sale.move_window(opens_at, closes_at, latest);
+        }
         if self.paused {
             sale.allocator.set(Mark::Paused);
         }

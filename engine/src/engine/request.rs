@@ -189,7 +189,6 @@ impl Sale {
         invitation: Option<&Invitation>,
         key: KeyHash,
     ) -> Result<Hold<'_>, Rejection> {
-        self.check_quantity(quantity)?;
         let keys = &self.inner.keys;
         loop {
             let gone = match keys.look(key) {
@@ -200,6 +199,8 @@ impl Sale {
                 },
                 Seen::Nothing => None,
             };
+            // Only now: the cap may have been lowered since the key's hold was made.
+            self.check_quantity(quantity)?;
             // Most of a crowd ends here, and leaves nothing in the maps even for a moment.
             self.admit_sale(self.engine.now())?;
             // If that fails, another request with this key came in between.

@@ -101,13 +101,13 @@ impl Sale {
     /// When it opens, if that was not at once.
     #[must_use]
     pub fn opens_at(&self) -> Option<Timestamp> {
-        self.inner.spec.opens_at
+        self.inner.opens_at()
     }
 
     /// When it closes by itself, if it does.
     #[must_use]
     pub fn closes_at(&self) -> Option<Timestamp> {
-        self.inner.spec.closes_at
+        self.inner.closes_at()
     }
 
     /// Whether it sells now.
@@ -156,7 +156,7 @@ impl Sale {
 
     #[inline]
     pub(super) fn check_quantity(&self, asked: u32) -> Result<(), Rejection> {
-        let largest = self.inner.allocator.rules().largest;
+        let largest = self.inner.allocator.largest();
         if asked == 0 || asked > largest { Err(Rejection::BadQuantity { asked, largest }) } else { Ok(()) }
     }
 
@@ -169,7 +169,7 @@ impl Sale {
         invitation: Option<&Invitation>,
         entered: impl FnOnce(u32),
     ) -> Result<Made, Rejection> {
-        if self.inner.spec.closes_at.is_none() && self.inner.allocator.gate().is_only_sold_out() {
+        if self.inner.allocator.gate().is_only_sold_out() && self.inner.window.never_closes() {
             // Most of a crowd ends here: it needs neither the time nor the buyer.
             return Err(Rejection::SoldOut);
         }
@@ -318,7 +318,8 @@ impl Sale {
     /// The refusals that need no buyer.
     #[inline]
     pub(super) fn admit_sale(&self, now: Timestamp) -> Result<(), Rejection> {
-        if self.inner.is_over(now) {
+        let (opens_at, closes_at) = self.inner.window.get();
+        if now >= closes_at {
             return Err(Rejection::Closed);
         }
         if let Err(refusal) = self.inner.allocator.admit() {
@@ -327,7 +328,8 @@ impl Sale {
             }
             return Err(self.rejection(refusal, now));
         }
-        Ok(())
+        // The mark says the same, but for an instant in which the window is moved.
+        if now < opens_at { Err(Rejection::NotOpen { opens_at }) } else { Ok(()) }
     }
 
     /// Opens the sale if its time has come. True if it is open by now.
@@ -360,11 +362,11 @@ impl Sale {
     #[inline]
     pub(super) fn rejection(&self, refusal: Refusal, now: Timestamp) -> Rejection {
         match refusal {
-            Refusal::Scheduled => Rejection::NotOpen { opens_at: self.inner.spec.opens_at.unwrap_or(now) },
+            Refusal::Scheduled => Rejection::NotOpen { opens_at: self.inner.opens_at().unwrap_or(now) },
             Refusal::Closed => Rejection::Closed,
             Refusal::Paused => Rejection::Paused,
             Refusal::Limit { held, bought } => {
-                Rejection::LimitReached { held, bought, limit: self.inner.allocator.rules().cap }
+                Rejection::LimitReached { held, bought, limit: self.inner.allocator.limit() }
             }
             Refusal::UnderWay => Rejection::AttemptUnderWay,
             Refusal::Fewer { free } => Rejection::TooFewFree { free },

@@ -42,6 +42,7 @@ use crate::{
         allocator::{Allocator, Plan, Rules},
         permits::Mark,
         stripes::Stripes,
+        window::Window,
     },
     spec::SaleSpec,
 };
@@ -142,8 +143,9 @@ pub(crate) struct SaleInner {
     listed: AtomicBool,
     /// Offsets in `allocator` count from here.
     pub(crate) base: Timestamp,
-    /// The rules with which it was created, but for its name.
+    /// The rules with which it was created, but for its name. The cap is the allocator's, the window stands beside.
     pub(crate) spec: Arc<SaleSpec>,
+    pub(crate) window: Window,
     pub(crate) allocator: Allocator,
     /// The number that the next order gets in the journal.
     sequence: AtomicU64,
@@ -201,6 +203,7 @@ impl SaleInner {
             desk: (*name == *baskets::NAME).then(|| Box::new(Desk::new())),
             waitlist: waitlist::of(spec.waitlist),
             name,
+            window: Window::new(spec.opens_at, spec.closes_at),
             spec,
             base: at,
             allocator,
@@ -261,15 +264,25 @@ impl SaleInner {
     }
 
     pub(crate) fn is_over(&self, now: Timestamp) -> bool {
-        self.spec.closes_at.is_some_and(|closes_at| now >= closes_at)
+        now >= self.window.get().1
+    }
+
+    /// When it opens, if that was not at once.
+    pub(crate) fn opens_at(&self) -> Option<Timestamp> {
+        Some(self.window.get().0).filter(|opens_at| *opens_at > Timestamp::MIN)
+    }
+
+    /// When it closes by itself, if it does.
+    pub(crate) fn closes_at(&self) -> Option<Timestamp> {
+        Some(self.window.get().1).filter(|closes_at| *closes_at < Timestamp::MAX)
     }
 
     /// Whether it sells at `now`.
     pub(crate) fn state(&self, now: Timestamp) -> SaleState {
         let gate = self.allocator.gate();
-        match self.spec.opens_at {
-            _ if gate.is_closed() || self.is_over(now) => SaleState::Closed,
-            Some(opens_at) if gate.is_scheduled() && now < opens_at => SaleState::Scheduled { opens_at },
+        match self.window.get() {
+            (_, closes_at) if gate.is_closed() || now >= closes_at => SaleState::Closed,
+            (opens_at, _) if now < opens_at => SaleState::Scheduled { opens_at },
             _ if gate.is_paused() => SaleState::Paused,
             _ => SaleState::Open,
         }
@@ -277,8 +290,30 @@ impl SaleInner {
 
     /// Opens the sale if its time has come; true for the one who does.
     pub(crate) fn open_if_due(&self, now: Timestamp) -> bool {
-        let due = self.spec.opens_at.is_none_or(|opens_at| now >= opens_at);
-        due && self.allocator.gate().is_scheduled() && self.allocator.clear(Mark::Scheduled)
+        if now < self.window.get().0 || !self.allocator.gate().is_scheduled() || !self.allocator.clear(Mark::Scheduled)
+        {
+            return false;
+        }
+        // Whoever moves the window moves it first and sets the mark then: if that was the mark, this look sees it.
+        if now < self.window.get().0 {
+            self.allocator.set(Mark::Scheduled);
+            return false;
+        }
+        true
+    }
+
+    /// The window was moved: the mark says so. True if the sale opened by that.
+    pub(crate) fn move_window(
+        &self,
+        opens_at: Option<Timestamp>,
+        closes_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> bool {
+        self.window.set(opens_at, closes_at);
+        if opens_at.is_some_and(|opens_at| now < opens_at) {
+            self.allocator.set(Mark::Scheduled);
+        }
+        self.open_if_due(now)
     }
 
     /// The number of the next order. With a journal, only under its append lock.

@@ -2,6 +2,7 @@
 
 mod answers;
 mod baskets;
+mod changes;
 mod crashes;
 mod faced_lives;
 mod faces;

@@ -68,6 +68,6 @@ impl Allocator {
     /// An attempt of the buyer's that never ends.
     #[cfg(test)]
     pub(crate) fn begin_attempt(&self, buyer: Buyer) -> impl Sized + use<> {
-        self.cap.begin(buyer, 1, self.rules.cap)
+        self.cap.begin(buyer, 1, self.limit())
     }
 }

@@ -18,7 +18,7 @@ type Take = fn(&Permits, usize, u64) -> bool;
 type Give = fn(&Permits, usize);
 type MarkSoldOut = fn(&Permits, Gate);
 
-const EVERY_MARK: u64 = SOLD_OUT | NONE_FREE | CLOSED | PAUSED | SCHEDULED;
+const EVERY_MARK: u64 = SOLD_OUT | NONE_FREE | OPERATORS;
 
 fn take(permits: &Permits, home: usize, units: u64) -> bool {
     permits.take(home, units).is_ok()

@@ -4,10 +4,11 @@
 //!
 //! Properties, whatever was done and wherever it crashed:
 //! 1. every answer to a payment that was waited for stands: an order keeps its receipt, a refund stays a refund;
-//! 2. at any time `stock + added - withdrawn == sold + held + free`, and no buyer has more than the cap;
+//! 2. at any time `stock + added - withdrawn == sold + held + free`, and no buyer has more than the highest cap so far;
 //! 3. the journal has the orders 1, 2, 3, .. without a gap, and the digest that the audit has;
 //! 4. a hold that was made durable and not touched since is there with its deadline; one that was lost touches nothing;
-//! 5. at the end everything that is not sold can be sold.
+//! 5. at the end everything that is not sold can be sold;
+//! 6. the cap, the window and the kill switch are what operators last made of them.
 //!
 //! Negative control: an oracle that remembers an order too many is contradicted.
 
@@ -34,6 +35,10 @@ enum Step {
     Withdraw { sale: usize, units: u32 },
     Pause { sale: usize },
     Resume { sale: usize },
+    Move { sale: usize, opens: Option<u64>, closes: Option<u64> },
+    Cap { sale: usize, cap: u32 },
+    PauseAll,
+    ResumeAll,
     Pass { span: u64 },
     Tick,
     Sync,
@@ -54,7 +59,12 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => (sale.clone(), 1_u32..40).prop_map(|(sale, units)| Step::Add { sale, units }),
         1 => (sale.clone(), 1_u32..9).prop_map(|(sale, units)| Step::Withdraw { sale, units }),
         1 => sale.clone().prop_map(|sale| Step::Pause { sale }),
-        3 => sale.prop_map(|sale| Step::Resume { sale }),
+        3 => sale.clone().prop_map(|sale| Step::Resume { sale }),
+        2 => (sale.clone(), proptest::option::of(0_u64..9_000), proptest::option::of(9_000_u64..60_000))
+            .prop_map(|(sale, opens, closes)| Step::Move { sale, opens, closes }),
+        2 => (sale, 1_u32..6).prop_map(|(sale, cap)| Step::Cap { sale, cap }),
+        1 => Just(Step::PauseAll),
+        3 => Just(Step::ResumeAll),
         4 => (0_u64..25_000).prop_map(|span| Step::Pass { span }),
         2 => Just(Step::Tick),
         1 => Just(Step::Sync),
@@ -83,6 +93,8 @@ struct Life {
     answers: HashMap<Token, (usize, Confirmation)>,
     /// Confirmations that nobody waits for.
     unwaited: Vec<(usize, Token)>,
+    /// The highest cap so far, sale by sale.
+    highest: [u32; 2],
 }
 
 const NAMES: [&str; 2] = ["single", "several"];
@@ -99,7 +111,7 @@ impl Life {
         world.sale(SaleSpec::new(NAMES[1], 5).cap(4).largest(3).hold_for(HOLD).grace(GRACE).units(numbered));
         world.engine.baskets(BasketRules::new().hold_for(HOLD).grace(GRACE)).unwrap();
         let (holds, answers, unwaited) = (Vec::new(), HashMap::new(), Vec::new());
-        Self { world, dir, folders: vec![parent], holds, answers, unwaited }
+        Self { world, dir, folders: vec![parent], holds, answers, unwaited, highest: [2, 4] }
     }
 
     fn sale(&self, sale: usize) -> Sale {
@@ -164,6 +176,17 @@ impl Life {
             Step::Withdraw { sale, units } => assert!(self.sale(*sale).withdraw(*units).unwrap() <= *units),
             Step::Pause { sale } => self.sale(*sale).pause().unwrap(),
             Step::Resume { sale } => self.sale(*sale).resume().unwrap(),
+            Step::Move { sale, opens, closes } => {
+                let now = self.world.engine.now();
+                let [opens, closes] = [opens, closes].map(|span| span.map(|span| now.plus(millis(span))));
+                self.sale(*sale).move_window(opens, closes).unwrap();
+            }
+            Step::Cap { sale, cap } => {
+                self.sale(*sale).set_cap(*cap).unwrap();
+                self.highest[*sale] = self.highest[*sale].max(*cap);
+            }
+            Step::PauseAll => self.world.engine.pause_all().unwrap(),
+            Step::ResumeAll => self.world.engine.resume_all().unwrap(),
             Step::Pass { span } => self.world.clock.advance(millis(*span)),
             Step::Tick => {
                 self.world.engine.tick(self.world.engine.now());
@@ -222,7 +245,10 @@ impl Life {
             std::fs::copy(entry.path(), dir.join(entry.file_name())).unwrap();
         }
         let now = self.world.engine.now();
+        let rules = |engine: &Engine| (engine.is_paused(), [0, 1].map(|sale| engine.sale(NAMES[sale]).unwrap().spec()));
+        let before = rules(&self.world.engine);
         self.world = World::open_at(&dir, now);
+        assert_eq!(rules(&self.world.engine), before, "what operators made of it");
         self.dir = dir;
         self.folders.push(parent);
         self.check();
@@ -280,7 +306,9 @@ impl Life {
         self.world.engine.sync().unwrap();
         for number in 0..NAMES.len() {
             self.sale(number).resume().unwrap();
+            self.sale(number).move_window(None, None).unwrap();
         }
+        self.world.engine.resume_all().unwrap();
         self.world.pass(seconds(500));
         for number in 0..NAMES.len() {
             let sale = self.sale(number);
@@ -306,7 +334,7 @@ impl Life {
                 *shares.entry(order.buyer).or_insert(0) += order.quantity;
             }
             assert_eq!((digest, orders.len() as u64), (audit.digest, audit.orders));
-            let cap = [2, 4][number];
+            let cap = self.highest[number];
             assert!(shares.values().all(|share| *share <= cap), "{shares:?}");
         }
     }

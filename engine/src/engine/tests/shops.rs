@@ -111,9 +111,9 @@ fn an_idle_sale_is_small_and_shares_its_rules() {
     // Everybody reads the gate; counts of references stand 16 bytes before a sale, the numbers of orders at its end.
     let gate = std::mem::offset_of!(SaleInner, allocator);
     assert!(gate + 16 >= 128 && size_of::<SaleInner>() - gate >= 128 + 48, "{gate}");
-    // With its name, its places in the catalogue and the allocator's overhead it takes some 600 bytes.
+    // With its name, its places in the catalogue and the allocator's overhead it takes some 200 bytes more.
     assert!(
-        size_of::<SaleInner>() <= 512,
+        size_of::<SaleInner>() <= 640,
         "{} bytes: what a sale seldom needs goes behind a box",
         size_of::<SaleInner>()
     );
