@@ -131,3 +131,43 @@ fn control_an_end_noted_too_late_is_missed() {
         });
     });
 }
+
+type EndOfUnits = fn(&Allocator, u32);
+
+/// The hold of a unit that has a face ends, while somebody else wants the unit.
+fn a_unit_with_a_face_passed_on(end: EndOfUnits) {
+    let allocator = Arc::new(Allocator::new(RULES, 1, plan(1, 0, true)).with_units(1));
+    let made = allocator.reserve(Buyer::from(1), 1, 0, 0, 0).unwrap();
+    let theirs = Arc::clone(&allocator);
+    let other = thread::spawn(move || end(&theirs, made.id.slot));
+    let again = allocator.reserve(Buyer::from(2), 1, 0, 0, 0);
+    if let Ok(Made { id, .. }) = again {
+        assert_eq!(allocator.units_of(id.slot, id.generation), Some(vec![0]));
+    }
+    other.join().unwrap();
+}
+
+#[test]
+fn who_gets_a_permit_gets_the_unit_that_came_back_with_it() {
+    explore_within(3, || {
+        a_unit_with_a_face_passed_on(|allocator, slot| {
+            allocator.end(slot, allocator.slots.load(slot), End::Cancelled, 0).unwrap();
+        });
+    });
+}
+
+/// The fault: the slot and the permit are given back before the unit.
+#[test]
+#[should_panic(expected = "who has a permit finds its unit")]
+fn control_a_unit_put_back_last_is_missed() {
+    explore_within(3, || {
+        a_unit_with_a_face_passed_on(|allocator, slot| {
+            let meta = allocator.slots.meta(slot);
+            allocator.slots.release(slot, allocator.slots.load(slot), End::Cancelled).unwrap();
+            allocator.cap.release(meta.cell, meta.quantity);
+            allocator.permits.give(0, 1);
+            allocator.leave_units(slot, meta.quantity);
+            allocator.supply.push(&allocator.slots, 0, slot);
+        });
+    });
+}
