@@ -193,7 +193,7 @@ fn a_line_that_is_left_leaves_everything_under_hostile_schedules() {
 fn reserve_whatever_is_free(allocator: &Allocator, buyer: u64, home: usize) -> bool {
     let attempt = allocator.cap.begin(Buyer::from(buyer), 1, 1).unwrap();
     if allocator.permits.take_off(home, 1) == 1 {
-        return allocator.make(attempt, 1, 0, home, KEY).is_ok();
+        return allocator.make(attempt, 1, 0, home, KEY, |_| {}).is_ok();
     }
     allocator.cap.abort(attempt);
     false
