@@ -19,6 +19,7 @@ use super::{
     answers::Rejection,
     keys::{self, KeyHash, Named, Seen},
     sale::{Hold, Sale, ended},
+    waitlist::{JoinError, Place},
 };
 use crate::core::{
     Buyer, Invitation,
@@ -178,6 +179,15 @@ impl<'sale> Request<'sale> {
                 sale.reserve_once(buyer, quantity, invitation.as_ref(), key)
             }
         }
+    }
+
+    /// Puts the buyer on the waitlist, as [`Sale::join`] does, with the invitation if there is one. A place is for one
+    /// unit, and joining twice gives the same place: quantity and key are not looked at.
+    ///
+    /// # Errors
+    /// As [`Sale::join`].
+    pub fn join(self) -> Result<Place, JoinError> {
+        self.sale.join_invited(self.buyer, self.invitation.as_ref())
     }
 }
 

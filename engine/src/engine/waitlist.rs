@@ -40,7 +40,7 @@ use super::{
 };
 use crate::{
     core::{
-        Buyer, Timestamp, Token,
+        Buyer, Invitation, Timestamp, Token,
         allocator::{HoldId, Made, Refusal, Standing},
     },
     journal::{Batch, JournalError, Record, Unqueued},
@@ -184,7 +184,11 @@ impl Sale {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn join(&self, buyer: impl Into<Buyer>) -> Result<Place, JoinError> {
-        let buyer = buyer.into();
+        self.join_invited(buyer.into(), None)
+    }
+
+    /// `join` with the invitation that the buyer has brought.
+    pub(super) fn join_invited(&self, buyer: Buyer, invitation: Option<&Invitation>) -> Result<Place, JoinError> {
         let list = self.inner.waitlist.as_deref().ok_or(JoinError::NoWaitlist)?;
         let now = self.engine.now();
         match self.admit_sale(now) {
@@ -194,7 +198,7 @@ impl Sale {
         if list.is_full() {
             return Err(JoinError::Full { room: list.rules.room });
         }
-        self.admit_buyer(buyer, None, now).map_err(JoinError::Rejected)?;
+        self.admit_buyer(buyer, invitation, now).map_err(JoinError::Rejected)?;
         let mut book = list.book.lock();
         if let Some(place) = book.line.place(buyer) {
             return Ok(place);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
-    AcceptError, CancelError, Ended, JoinError, Left, Place, SpecError, WaitOrder, Waiting, Waitlist,
+    AcceptError, BasketRejection, BasketRules, CancelError, Ended, JoinError, Left, Place, SpecError, WaitOrder,
+    Waiting, Waitlist,
     engine::{answers::CreateError, events::EventKind},
     journal::{Fault, SimDisk},
 };
@@ -114,6 +115,19 @@ fn a_place_is_for_who_finds_nothing_free_and_may_buy() {
         let refused = world.engine.create(SaleSpec { name: "other".to_owned(), ..spec });
         assert_eq!(refused.unwrap_err(), CreateError::Spec(SpecError::Waitlist { room, accept_within }));
     }
+}
+
+#[test]
+fn who_needs_an_invitation_joins_with_it() {
+    let world = World::in_memory();
+    let sale = world.sale(books(1).waitlist(waitlist(2)).audience(crate::Audience::Invited));
+    let _held = sale.request(1).invitation(&sale.invitation(1)).reserve().unwrap();
+    assert_eq!(sale.join(2).unwrap_err(), JoinError::Rejected(Rejection::NotEligible));
+    let other = sale.invitation(3);
+    let refused = sale.request(2).invitation(&other).join().unwrap_err();
+    assert_eq!(refused, JoinError::Rejected(Rejection::BadInvitation));
+    let place = sale.request(3).invitation(&other).join().unwrap();
+    assert_eq!((place.ahead, sale.waiting(3)), (0, Waiting::Queued(place)));
 }
 
 #[test]
@@ -473,6 +487,48 @@ fn an_offer_or_a_place_never_outlives_the_end_that_it_rests_on() {
     let (_crashed, restored) = reopened(&world, dir.path());
     assert_eq!(queued(&restored, 11), Some(1));
     assert!(restored.inner.allocator.within_cap(Buyer::from(11)).is_ok(), "a place whose buyer is at the cap");
+}
+
+#[test]
+fn what_a_basket_gives_back_goes_to_the_head_and_no_basket_takes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::open(dir.path());
+    let sale = world.sale(books(1).waitlist(waitlist(100)));
+    let other = world.sale(SaleSpec::new("pens", 5));
+    let baskets = world.engine.baskets(BasketRules::new()).unwrap();
+    let both = [(&sale, 1), (&other, 1)];
+    let basket = baskets.reserve(1, &both).unwrap();
+    join_all(&sale, [11, 12]);
+    world.engine.sync().unwrap();
+    basket.cancel().unwrap();
+    let Err(BasketRejection::Sale { why, .. }) = baskets.reserve(2, &both) else { panic!("it is for the line") };
+    assert!(matches!(why, Rejection::AllHeld { .. }));
+    assert_eq!((sale.audit().free, other.audit().free), (1, 5));
+    assert_eq!(world.engine.inner.serve(&sale.inner, world.engine.now()), 1);
+    world.engine.inner.commit();
+    let (_crashed, restored) = reopened(&world, dir.path());
+    offered(&restored, 11);
+    assert_eq!((restored.audit().held, queued(&restored, 12)), (1, Some(0)));
+}
+
+#[test]
+fn what_is_offered_has_its_face_and_keeps_it_across_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::open(dir.path());
+    let seats = books(3).units(crate::Units::Numbered { first: 101 });
+    let sale = world.sale(seats.waitlist(waitlist(100)));
+    let held: Vec<Token> = (1..4).map(|buyer| hold(&sale, buyer)).collect();
+    join_all(&sale, [11]);
+    world.engine.sync().unwrap();
+    let seat = sale.units(&held[1]).unwrap();
+    sale.cancel(&held[1]).unwrap();
+    assert_eq!(world.engine.inner.serve(&sale.inner, world.engine.now()), 1);
+    world.engine.inner.commit();
+    let (_crashed, restored) = reopened(&world, dir.path());
+    for sale in [&sale, &restored] {
+        let (offer, _) = offered(sale, 11);
+        assert_eq!(sale.units(&offer).unwrap(), seat);
+    }
 }
 
 /// Holds are journaled a tick late, places at once: after a crash the line may be there and the holds not.
