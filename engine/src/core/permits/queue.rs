@@ -23,7 +23,7 @@
 //!
 //! Only one thread at a time opens, serves and closes: whoever has the lock of the waitlist.
 
-use super::{CLOSED, Gate, NONE_FREE, ONE_RETURN, Ordering, PAUSED, Permits, QUEUED, SCHEDULED, SOLD_OUT};
+use super::{Gate, NONE_FREE, ONE_RETURN, OPERATORS, Ordering, Permits, QUEUED, SOLD_OUT};
 
 #[cfg(all(test, sellout_loom))]
 mod loom_tests;
@@ -43,7 +43,7 @@ pub(crate) enum Unqueueable {
 impl Gate {
     /// An operator's mark stands in the way of whoever wants a unit, queued or not.
     pub(crate) const fn is_barred(self) -> bool {
-        self.0 & (CLOSED | PAUSED | SCHEDULED) != 0
+        self.0 & OPERATORS != 0
     }
 }
 

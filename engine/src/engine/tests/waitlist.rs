@@ -224,6 +224,34 @@ fn a_paused_or_closed_sale_offers_nothing() {
 }
 
 #[test]
+fn what_an_operator_changes_holds_for_who_waits_too() {
+    let world = World::in_memory();
+    let spec = books(1).cap(2).closes_at(START.plus(seconds(1_000)));
+    let sale = world.sale(spec.waitlist(waitlist(10)));
+    let token = hold(&sale, 1);
+    join_all(&sale, [1, 11, 12]);
+    world.engine.pause_all().unwrap();
+    assert_eq!(sale.join(13).unwrap_err(), JoinError::Rejected(Rejection::Paused));
+    sale.set_cap(1).unwrap();
+    world.clock.advance(seconds(5));
+    sale.move_window(None, Some(START.plus(seconds(5)))).unwrap();
+    sale.add_stock(1).unwrap();
+    assert_eq!(tick(&world).offered, 0, "all sales are halted, and this one is over");
+    world.engine.resume_all().unwrap();
+    assert_eq!(tick(&world).offered, 0, "it is over");
+    sale.move_window(None, None).unwrap();
+    assert_eq!(tick(&world).offered, 1);
+    assert_eq!(sale.waiting(1), Waiting::PassedOver, "the new cap is one unit, which this buyer has");
+    offered(&sale, 11);
+    sale.cancel(&token).unwrap();
+    world.engine.pause_all().unwrap();
+    assert_eq!((tick(&world).offered, sale.audit().free), (0, 1), "a halt stands in the way of offers");
+    world.engine.resume_all().unwrap();
+    assert_eq!(tick(&world).offered, 1);
+    offered(&sale, 12);
+}
+
+#[test]
 fn withdrawn_units_are_taken_before_they_are_offered() {
     let world = World::in_memory();
     let (sale, token) = held_and_waited_for(&world, 1);
