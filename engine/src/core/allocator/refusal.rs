@@ -1,7 +1,7 @@
 //! Refusals: what the gate, an empty stripe or an operator's mark means for whoever wanted a unit.
 //!
-//! What holds: "sold out" is said only if every unit was sold at some instant of the call, "none free" only if none
-//! was.
+//! What holds: "sold out" is said only if every unit was sold at some instant of the call, "none free" only if none was
+//! free.
 
 use super::{Allocator, Denied, Gate};
 

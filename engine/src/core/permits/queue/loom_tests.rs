@@ -4,6 +4,7 @@
 //! - With somebody queued, a unit that comes back is out of a newcomer's reach, whichever gate the newcomer has read.
 //! - A return beside the opening of the queue is found by the queue's server, if there is a queue, and by newcomers
 //!   otherwise; beside its closing, by newcomers.
+//! - Who is refused for a queue is refused for one that there is.
 //! - Units that are added for the queue end "sold out", whoever is just marking it.
 //!
 //! Each scene takes the operation as an argument, so that a faulty one can be shown to fail in it.
@@ -17,7 +18,12 @@ use crate::core::models::{explore, explore_within};
 
 type Give = fn(&Permits, usize);
 type Close = fn(&Permits, usize);
+type Open = fn(&Permits) -> bool;
 type Serve = fn(&Permits, usize) -> bool;
+
+fn open(permits: &Permits) -> bool {
+    permits.open_queue().is_ok()
+}
 
 fn give(permits: &Permits, home: usize) {
     permits.give(home, 1);
@@ -89,6 +95,26 @@ fn a_return_beside_a_newcomer_and_the_first_place(give: Give) {
     assert!(taken != found, "stranded or doubled: queued {queued}, taken {taken}, found {found}");
 }
 
+/// Two units come back while somebody wants to queue, and whoever gave the second back asks for it: refused only if
+/// there is a queue.
+fn two_returns_beside_the_first_place(open: Open) {
+    let permits = Arc::new(Permits::new(2, 2, false));
+    permits.take(0, 1).unwrap();
+    permits.take(1, 1).unwrap();
+    permits.take(0, 1).unwrap_err();
+    let (first, second) = (Arc::clone(&permits), Arc::clone(&permits));
+    let first = thread::spawn(move || give(&first, 0));
+    let second = thread::spawn(move || {
+        give(&second, 1);
+        second.take(1, 1).is_ok()
+    });
+    let queued = open(&permits);
+    first.join().unwrap();
+    let taken = second.join().unwrap();
+    assert!(taken || queued, "refused after a return was answered, and nobody is queued");
+    assert_eq!(permits.free(), 2 - u64::from(taken));
+}
+
 /// Everything is sold while somebody is queued; a unit is added while somebody else finds out that all is sold.
 fn an_addition_for_the_queue_beside_the_sold_out_mark(give: Give) {
     let permits = Arc::new(Permits::new(1, 1, false));
@@ -124,8 +150,27 @@ fn a_return_beside_a_newcomer_and_the_first_place_goes_to_one_of_them() {
 }
 
 #[test]
+fn nobody_is_refused_for_a_place_that_is_refused() {
+    explore_within(2, || two_returns_beside_the_first_place(open));
+}
+
+#[test]
 fn units_added_for_the_queue_are_not_told_sold_out() {
     explore(|| an_addition_for_the_queue_beside_the_sold_out_mark(give));
+}
+
+/// The fault: the word is opened before the gate says that somebody is queued, and closed again if it can't.
+fn open_the_word_first(permits: &Permits) -> bool {
+    permits.queue.fetch_or(OPEN, Ordering::AcqRel);
+    let gate = permits.gate();
+    let queued = gate.0 | QUEUED;
+    let swap = || permits.gate.compare_exchange(gate.0, queued, Ordering::AcqRel, Ordering::Relaxed);
+    if gate.none_free() && swap().is_ok() {
+        return true;
+    }
+    let units = permits.queue.swap(0, Ordering::AcqRel) & !OPEN;
+    permits.give(0, units);
+    false
 }
 
 /// The fault: what comes back goes to a stripe, and only the gate says whose it is.
@@ -173,6 +218,12 @@ fn serve_from_the_word_alone(permits: &Permits, _: usize) -> bool {
 #[should_panic(expected = "a newcomer has snatched the unit of the head")]
 fn control_a_return_to_a_stripe_is_snatched() {
     explore(|| a_newcomer_beside_a_queue(give_to_a_stripe));
+}
+
+#[test]
+#[should_panic(expected = "refused after a return was answered")]
+fn control_a_word_opened_before_the_gate_refuses_for_a_return() {
+    explore_within(2, || two_returns_beside_the_first_place(open_the_word_first));
 }
 
 #[test]
