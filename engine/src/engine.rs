@@ -84,8 +84,8 @@ pub use events::{Event, EventKind, Events};
 pub use faces::{Face, FaceValue, Unit};
 pub use inner::Durability;
 pub use outbox::{
-    DeliverError, FileSink, FileSinkError, Message, MessageId, MessageIdError, MessageKind, MessageSink, Outbox,
-    SeekError,
+    Callback, DeliverError, FileSink, FileSinkError, Message, MessageId, MessageIdError, MessageKind, MessageSink,
+    Outbox, SeekError,
 };
 pub use pending::Pending;
 pub use reader::JournalReader;

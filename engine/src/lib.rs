@@ -12,12 +12,12 @@ mod spec;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use core::{Buyer, End, Invitation, InvitationError, MAX_CAP, MAX_STOCK, SaleName, Timestamp, Token, TokenError};
 pub use engine::{
-    AcceptError, Audit, Basket, BasketLine, BasketRejection, BasketRules, Baskets, CancelError, Cancelled, ChangeError,
-    ConfirmError, Confirmation, CreateError, DeliverError, Digest, Driver, Durability, Ended, Engine, EnrollError,
-    Enrolled, Event, EventKind, Events, ExtendError, Face, FaceValue, FileSink, FileSinkError, Hold, Identity,
-    JoinError, JournalReader, Left, Message, MessageId, MessageIdError, MessageKind, MessageSink, NoSuchSale, Options,
-    Outbox, Pending, Place, Receipt, Rejection, Request, RequestKey, RequestKeyError, Sale, SaleHead, SaleState,
-    SeekError, ShipError, SoldRecord, Source, Ticked, Unit, UnitsError, Waiting,
+    AcceptError, Audit, Basket, BasketLine, BasketRejection, BasketRules, Baskets, Callback, CancelError, Cancelled,
+    ChangeError, ConfirmError, Confirmation, CreateError, DeliverError, Digest, Driver, Durability, Ended, Engine,
+    EnrollError, Enrolled, Event, EventKind, Events, ExtendError, Face, FaceValue, FileSink, FileSinkError, Hold,
+    Identity, JoinError, JournalReader, Left, Message, MessageId, MessageIdError, MessageKind, MessageSink, NoSuchSale,
+    Options, Outbox, Pending, Place, Receipt, Rejection, Request, RequestKey, RequestKeyError, Sale, SaleHead,
+    SaleState, SeekError, ShipError, SoldRecord, Source, Ticked, Unit, UnitsError, Waiting,
 };
 pub use journal::{JournalError, JournalStats, OpenError};
 pub use payment::{PaymentId, PaymentIdError};

@@ -30,8 +30,8 @@ const TEXT: usize = 26;
 /// let link = format!("https://shop.example/mx3?i={}", sale.invitation(7));
 ///
 /// let invitation: Invitation = link[link.len() - 26..].parse()?;
-/// assert!(sale.reserve_invited(7, 1, &invitation).is_ok());
-/// assert!(sale.reserve_invited(8, 1, &invitation).is_err());
+/// assert!(sale.request(7).invitation(&invitation).reserve().is_ok());
+/// assert!(sale.request(8).invitation(&invitation).reserve().is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy)]

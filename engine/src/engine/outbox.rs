@@ -29,7 +29,7 @@ use crate::{
 
 pub use file::{FileSink, FileSinkError};
 pub use message::{Message, MessageId, MessageIdError, MessageKind};
-pub use sink::{DeliverError, MessageSink, SeekError};
+pub use sink::{Callback, DeliverError, MessageSink, SeekError};
 
 use mailing::{Draft, List, Mailing, What};
 

@@ -128,20 +128,7 @@ impl Sale {
         self.reserve_admitted(buyer.into(), quantity, None)
     }
 
-    /// As [`Sale::reserve`], for a buyer who brings an invitation. A sale for
-    /// [the invited](crate::Audience::Invited) needs it.
-    ///
-    /// # Errors
-    /// As [`Sale::reserve`]; [`Rejection::BadInvitation`] if it isn't this buyer's for this sale.
-    pub fn reserve_invited(
-        &self,
-        buyer: impl Into<Buyer>,
-        quantity: u32,
-        invitation: &Invitation,
-    ) -> Result<Hold<'_>, Rejection> {
-        self.reserve_admitted(buyer.into(), quantity, Some(invitation))
-    }
-
+    /// As [`Sale::reserve`], for a buyer who may bring an invitation.
     #[inline]
     pub(super) fn reserve_admitted(
         &self,

@@ -50,6 +50,58 @@ pub trait MessageSink {
     fn take(&mut self, messages: &[Message]) -> Result<(), Self::Error>;
 }
 
+/// A sink that calls a function with each message, for whoever keeps the last id.
+///
+/// ```
+/// use sellout::{Callback, Engine, Message, MessageId, SaleSpec};
+/// # let folder = tempfile::tempdir()?;
+/// let engine = Engine::open(folder.path().join("sales.journal"))?;
+/// let sale = engine.create(SaleSpec::new("books", 200))?;
+/// sale.reserve(7, 1)?.confirm(1_001)?.wait()?;
+///
+/// let mut done = Vec::new();
+/// let mut sink = Callback::after(MessageId::START, |message: &Message| {
+///     done.push((message.id, message.buyer)); // in one transaction with what is done for it
+///     Ok::<_, std::io::Error>(())
+/// });
+/// engine.outbox()?.expect("there is a journal").deliver(&mut sink)?;
+/// assert_eq!(done.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "it is called by Outbox::deliver"]
+pub struct Callback<F> {
+    last: MessageId,
+    call: F,
+}
+
+impl<F> Callback<F> {
+    /// Calls `call` with each message behind `last`, which is the last one for which everything was done.
+    pub fn after(last: MessageId, call: F) -> Self {
+        Self { last, call }
+    }
+}
+
+/// A message for which the call fails is the first of the next delivery.
+impl<F, E> MessageSink for Callback<F>
+where
+    F: FnMut(&Message) -> Result<(), E>,
+{
+    type Error = E;
+
+    fn last(&mut self, _whose: Identity) -> Result<MessageId, E> {
+        Ok(self.last)
+    }
+
+    fn take(&mut self, messages: &[Message]) -> Result<(), E> {
+        for message in messages {
+            (self.call)(message)?;
+            self.last = message.id;
+        }
+        Ok(())
+    }
+}
+
 /// Why the outbox can't go to a message.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -6,7 +6,10 @@ use super::{
     journaled::{copy, folder},
     *,
 };
-use crate::{Audience, ChangeError, CreateError, EnrollError, Enrolled, Invitation, ShipError, SpecError};
+use crate::{
+    Audience, ChangeError, CreateError, EnrollError, Enrolled, Invitation, JoinError, ShipError, SpecError, WaitOrder,
+    Waiting, Waitlist,
+};
 
 /// Two sales: who may buy in the second one depends on the first.
 fn stages(world: &World, audience: Audience) -> (Sale, Sale) {
@@ -166,24 +169,42 @@ fn an_invitation_lets_its_buyer_into_its_sale_and_nobody_else_anywhere() {
     let last = if forged.pop() == Some('0') { '4' } else { '0' };
     forged.push(last);
     for wrong in [theirs, other.invitation(1), forged.parse().unwrap()] {
-        assert_eq!(sale.reserve_invited(1, 1, &wrong).unwrap_err(), Rejection::BadInvitation);
+        assert_eq!(sale.request(1).invitation(&wrong).reserve().unwrap_err(), Rejection::BadInvitation);
     }
-    assert_eq!(sale.reserve_invited(2, 1, &mine).unwrap_err(), Rejection::BadInvitation);
+    assert_eq!(sale.request(2).invitation(&mine).reserve().unwrap_err(), Rejection::BadInvitation);
     assert!(mine.to_string()[..25].parse::<Invitation>().is_err());
-    assert!(sale.reserve_invited(1, 1, &mine).is_ok());
+    assert!(sale.request(1).invitation(&mine).reserve().is_ok());
     // It is checked wherever it is brought, and is no way around another audience.
-    assert_eq!(other.reserve_invited(1, 1, &mine).unwrap_err(), Rejection::BadInvitation);
+    assert_eq!(other.request(1).invitation(&mine).reserve().unwrap_err(), Rejection::BadInvitation);
     let registered = world.sale(SaleSpec::new("mx3", 10).audience(Audience::Registered));
-    assert_eq!(registered.reserve_invited(1, 1, &registered.invitation(1)).unwrap_err(), Rejection::NotEligible);
+    assert_eq!(
+        registered.request(1).invitation(&registered.invitation(1)).reserve().unwrap_err(),
+        Rejection::NotEligible
+    );
 
     let (_copied, dir) = copy(&dir);
     let again = World::open(&dir).engine.sale("books").unwrap();
     assert_eq!(again.invitation(2), theirs);
-    assert!(again.reserve_invited(2, 1, &theirs).is_ok());
+    assert!(again.request(2).invitation(&theirs).reserve().is_ok());
     let stranger = World::in_memory();
     let (_, strange) = stages(&stranger, Audience::Invited);
     assert_ne!(strange.invitation(1), mine);
-    assert_eq!(strange.reserve_invited(1, 1, &mine).unwrap_err(), Rejection::BadInvitation);
+    assert_eq!(strange.request(1).invitation(&mine).reserve().unwrap_err(), Rejection::BadInvitation);
+}
+
+#[test]
+fn who_was_invited_may_wait_and_nobody_else() {
+    let world = World::in_memory();
+    let waitlist = Waitlist { room: 9, accept_within: seconds(10), order: WaitOrder::FirstCome };
+    let sale = world.sale(books(1).audience(Audience::Invited).waitlist(waitlist));
+    let [mine, theirs] = [1, 2].map(|buyer| sale.invitation(buyer));
+    let taken = sale.request(1).invitation(&mine).reserve().unwrap();
+    assert_eq!(sale.join(2).unwrap_err(), JoinError::Rejected(Rejection::NotEligible));
+    assert_eq!(sale.request(3).invitation(&theirs).join().unwrap_err(), JoinError::Rejected(Rejection::BadInvitation));
+    assert_eq!(sale.request(2).invitation(&theirs).join().unwrap().ahead, 0);
+    taken.cancel().unwrap();
+    world.engine.tick(world.engine.now());
+    assert!(matches!(sale.waiting(2), Waiting::Offered { .. }));
 }
 
 #[test]
@@ -194,7 +215,7 @@ fn what_may_be_had_without_an_invitation_later_may_not_be_had_with_a_bad_one() {
     let theirs = sale.invitation(2);
     assert_eq!(sale.reserve(1, 1).unwrap_err(), Rejection::NotEligibleYet { from });
     world.pass(seconds(1));
-    assert_eq!(sale.reserve_invited(1, 1, &theirs).unwrap_err(), Rejection::BadInvitation);
+    assert_eq!(sale.request(1).invitation(&theirs).reserve().unwrap_err(), Rejection::BadInvitation);
     assert!(sale.reserve(1, 1).is_ok());
 }
 
