@@ -180,6 +180,14 @@ impl Sale {
         Err(UnitsError::Ended(ended(self.inner.allocator.standing(id))))
     }
 
+    /// Every unit that the sale has ever had on offer, free or not, in the order of their numbers; none if its units
+    /// are alike. For the shop's own lists and checks.
+    pub fn all_units(&self) -> impl Iterator<Item = Unit> + '_ {
+        let numbers = if self.inner.faces.is_some() { self.inner.allocator.numbers() } else { 0 };
+        let unit = |number| self.inner.faces.as_ref().map(|faces| Unit { number, face: faces.face(number) });
+        (0..numbers).filter_map(unit)
+    }
+
     /// Where the money of a sale of [amounts](crate::Units::Amounts) is, counted now; `None` if it has no amounts.
     #[must_use]
     pub fn face_value(&self) -> Option<FaceValue> {

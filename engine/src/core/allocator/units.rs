@@ -69,6 +69,11 @@ impl Allocator {
         units
     }
 
+    /// How many units there have ever been; their numbers are below.
+    pub(crate) fn numbers(&self) -> u32 {
+        self.units.as_ref().map_or(0, |pool| pool.capacity())
+    }
+
     /// Shows every unit that can be told apart: free ones from the pool, the others slot by slot. Exact at rest.
     pub(crate) fn each_unit(&self, mut unit: impl FnMut(Whereabouts, u32)) {
         let Some(pool) = &self.units else { return };
