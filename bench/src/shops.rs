@@ -23,6 +23,8 @@ const UNITS: u32 = 200;
 const HOT_UNITS: u32 = if cfg!(test) { 10_000 } else { 1_000_000 };
 /// No hold of it falls due while it is measured.
 const HOUR: Duration = Duration::from_hours(1);
+/// Ticks that are timed together.
+const TICKS: u32 = 20;
 /// Threads on it.
 const THREADS: usize = 2;
 
@@ -63,7 +65,13 @@ pub struct Shops {
     pub recovery_s: f64,
     /// Memory that the process has more, at rest after recovery, than before.
     pub recovered_bytes: u64,
-    /// Bytes of the journal's records.
+    /// How long a tick takes while nobody has come.
+    pub idle_tick_s: f64,
+    /// Memory that the process has more, once every sale has had a hold.
+    pub visited_bytes: u64,
+    /// How long a tick takes then, if nothing has changed since the last one.
+    pub visited_tick_s: f64,
+    /// Bytes of the journal's records, before anybody came.
     pub journal_bytes: u64,
     /// The hot sale's rate among all the others, by its rate alone.
     pub hot: Row,
@@ -88,9 +96,24 @@ impl Shops {
         let recovery_s = began.elapsed().as_secs_f64();
         let recovered_bytes = resident_bytes().saturating_sub(before);
         let journal_bytes = engine.journal_stats().map_or(0, |stats| stats.bytes);
+        let idle_tick_s = tick_s(&engine);
+        visit_all(&engine);
+        let visited_tick_s = tick_s(&engine);
+        let visited_bytes = resident_bytes().saturating_sub(before);
         drop(engine);
         let hot = hot(sales).hold(rounds);
-        Ok(Self { sales, creation_s, created_bytes, recovery_s, recovered_bytes, journal_bytes, hot })
+        Ok(Self {
+            sales,
+            creation_s,
+            created_bytes,
+            recovery_s,
+            recovered_bytes,
+            idle_tick_s,
+            visited_bytes,
+            visited_tick_s,
+            journal_bytes,
+            hot,
+        })
     }
 
     /// Shows the figures.
@@ -98,7 +121,7 @@ impl Shops {
     /// # Errors
     /// What `out` says.
     pub fn show(&self, out: &mut dyn Write) -> io::Result<()> {
-        let Self { sales, creation_s, created_bytes, recovery_s, recovered_bytes, journal_bytes, hot } = self;
+        let Self { sales, creation_s, created_bytes, recovery_s, recovered_bytes, journal_bytes, hot, .. } = self;
         let each = |bytes: &u64| bytes / u64::from(*sales).max(1);
         let mib = |bytes: &u64| bytes >> 20;
         writeln!(out, "{sales} open sales of {UNITS} units")?;
@@ -109,6 +132,10 @@ impl Shops {
         {
             writeln!(out, "{name:<24} {seconds:>8.2} {:>14} {:>13}", mib(bytes), each(bytes))?;
         }
+        let Self { idle_tick_s, visited_bytes, visited_tick_s, .. } = self;
+        writeln!(out, "{:<24} {idle_tick_s:>8.4} {:>14} {:>13}", "a tick, nobody came", "-", "-")?;
+        let visited = [mib(visited_bytes), each(visited_bytes)];
+        writeln!(out, "{:<24} {visited_tick_s:>8.4} {:>14} {:>13}", "a tick, a hold in each", visited[0], visited[1])?;
         writeln!(out, "{:<24} {:>8} {:>14} {:>13}", "journal, on disk", "-", mib(journal_bytes), each(journal_bytes))?;
         writeln!(out)?;
         let Row { ours, other, ratio, low, high, threads, .. } = hot;
@@ -116,6 +143,23 @@ impl Shops {
         write!(out, "hot sale, {threads} threads: {ours:.2} million holds a second among them, {other:.2} alone; ")?;
         writeln!(out, "ratio {ratio:.2}, {low:.2} .. {high:.2}")
     }
+}
+
+/// One hold in each sale.
+fn visit_all(engine: &Engine) {
+    for (number, sale) in (0..).zip(engine.sales()) {
+        assert!(sale.reserve(buyer(number), 1).is_ok(), "every shop has units");
+    }
+}
+
+/// How long a tick takes that has nothing to do: the mean of some, after one that had.
+fn tick_s(engine: &Engine) -> f64 {
+    engine.tick(engine.now());
+    let began = Instant::now();
+    for _ in 0..TICKS {
+        engine.tick(engine.now());
+    }
+    began.elapsed().as_secs_f64() / f64::from(TICKS)
 }
 
 /// The hot sale among `sales` others, against itself alone.
