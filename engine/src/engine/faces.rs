@@ -166,6 +166,18 @@ impl Sale {
     ///
     /// # Errors
     /// [`UnitsError`] if the token isn't this sale's, or the hold has ended unsold.
+    ///
+    /// ```
+    /// use sellout::{Engine, Face, SaleSpec, Units};
+    ///
+    /// let seats = SaleSpec::new("seats", 40).cap(2).largest(2).units(Units::Numbered { first: 1 });
+    /// let sale = Engine::in_memory().create(seats)?;
+    /// let hold = sale.reserve(7, 2)?;
+    /// let units = sale.units(&hold.token())?;
+    /// assert_eq!((units.len(), &units[0].face), (2, &Face::Number(1)));
+    /// assert_eq!(units, hold.units());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn units(&self, token: &Token) -> Result<Vec<Unit>, UnitsError> {
         let id = self.open_token(token)?;
         if let Some(units) = self.units_of(id) {

@@ -4,6 +4,7 @@
 //! - A hold has one end; nobody is over the cap; free, held and sold add up to the total.
 //! - "Sold out" is told only if some instant of the call saw every unit sold, and a hold or a refusal to whoever
 //!   may have one.
+//! - Where units have faces, each is in one place, and the free ones are as many as the permits.
 //! - Afterwards everything can be ended, and the whole stock can be taken again, with its slots and its shares.
 
 #![expect(clippy::unwrap_used, reason = "an unwrap in a model is its own failure")]
@@ -113,7 +114,9 @@ fn act(allocator: &Allocator, notes: &Mutex<Notes>, reserve: Reserve, home: usiz
                 notes.offered -= 1;
                 notes.leaving += 1;
             }
-            if allocator.withdraw(1, home) == 0 {
+            let withdrawn = allocator.withdraw(1, home);
+            allocator.withdraw_units(withdrawn);
+            if withdrawn == 0 {
                 notes.lock().unwrap().offered += 1;
             }
         }
@@ -162,6 +165,14 @@ fn adds_up(allocator: &Allocator) -> Count {
     assert_eq!(count.free + count.held + count.sold, allocator.total(), "{count:?}");
     assert_eq!(allocator.cap.totals(), (count.held, count.sold), "the cap table does not know the slots");
     assert_eq!(allocator.permits.free(), count.free);
+    if allocator.units.is_some() {
+        let (mut all, mut free) = (HashSet::new(), 0);
+        allocator.each_unit(|whereabouts, unit| {
+            assert!(all.insert(unit), "unit {unit} is in two places");
+            free += u64::from(whereabouts == Whereabouts::Free);
+        });
+        assert_eq!((free, all.len() as u64), (count.free, allocator.total()), "a unit and its permit are apart");
+    }
     count
 }
 
@@ -176,7 +187,16 @@ fn shares(allocator: &Allocator, notes: &Notes) -> HashMap<u128, u32> {
 }
 
 fn a_sale(rules: Rules, stock: u32, reserve: Reserve) {
-    let allocator = Arc::new(Allocator::new(rules, stock, plan(2, 1, true)));
+    run(rules, stock, reserve, Allocator::new(rules, stock, plan(2, 1, true)));
+}
+
+/// A sale whose units can be told apart.
+fn a_sale_with_faces(rules: Rules, stock: u32) {
+    run(rules, stock, reserve, Allocator::new(rules, stock, plan(2, 1, true)).with_units(stock));
+}
+
+fn run(rules: Rules, stock: u32, reserve: Reserve, allocator: Allocator) {
+    let allocator = Arc::new(allocator);
     let notes = Arc::new(Mutex::new(Notes { offered: i64::from(stock), room: u64::from(stock), ..Notes::default() }));
     let threads: Vec<_> = (0..THREADS)
         .map(|home| {
@@ -238,6 +258,18 @@ fn a_sale_of_several_units_holds_up_under_random_schedules() {
 #[test]
 fn a_sale_of_several_units_holds_up_under_hostile_schedules() {
     sample(PctScheduler::new(4, SAMPLES), || a_sale(SEVERAL, 5, reserve));
+}
+
+#[test]
+fn units_with_faces_hold_up_under_random_schedules() {
+    sample(RandomScheduler::new(SAMPLES), || a_sale_with_faces(SINGLE, 3));
+    sample(RandomScheduler::new(SAMPLES), || a_sale_with_faces(SEVERAL, 5));
+}
+
+#[test]
+fn units_with_faces_hold_up_under_hostile_schedules() {
+    sample(PctScheduler::new(4, SAMPLES), || a_sale_with_faces(SINGLE, 3));
+    sample(PctScheduler::new(4, SAMPLES), || a_sale_with_faces(SEVERAL, 5));
 }
 
 /// More buyers than units at once: each unit goes to somebody, and only whoever came too late is refused.
