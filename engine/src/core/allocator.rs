@@ -134,6 +134,8 @@ pub(crate) struct Allocator {
     rules: Rules,
     /// Units a buyer.
     limit: AtomicU64,
+    /// Units a hold: the rules' largest, or the limit if that is less.
+    largest: AtomicU64,
     deadlines: Deadlines,
     supply: Supply,
     slots: Slots,
@@ -174,6 +176,7 @@ impl Allocator {
         let slots = Slots::new(first_slots.unwrap_or(if MODEL { stock + shelf_count } else { stock + spare }));
         Self {
             limit: AtomicU64::new(rules.cap.into()),
+            largest: AtomicU64::new(rules.largest.min(rules.cap).into()),
             rules,
             permits,
             supply: Supply::new(shelves, run),
@@ -209,10 +212,18 @@ impl Allocator {
         self.rules.largest.min(self.limit())
     }
 
+    /// Whether a hold may have `units` now.
+    #[inline]
+    pub(crate) fn allows(&self, units: u32) -> bool {
+        // Relaxed: as in `limit`.
+        u64::from(units) <= self.largest.load(Ordering::Relaxed)
+    }
+
     /// Changes what a buyer may have from now on. What buyers have stays theirs.
     pub(crate) fn set_limit(&self, cap: u32) {
         // Relaxed: as in `limit`.
         self.limit.store(cap.into(), Ordering::Relaxed);
+        self.largest.store(self.rules.largest.min(cap).into(), Ordering::Relaxed);
     }
 
     pub(crate) fn gate(&self) -> Gate {

@@ -5,7 +5,7 @@
 //! refusal is decided with one load:
 //!
 //! ```text
-//! gate   | returns: 48 bits | halted | queued | scheduled | paused | closed | none free | sold out |
+//! gate   | returns: 48 bits | closes | halted | queued | scheduled | paused | closed | none free | sold out |
 //! stripe | free units |   stripe | free units |   ...   (one stripe when a hold may have several units)
 //! ```
 //!
@@ -41,6 +41,8 @@ const PAUSED: u64 = 1 << 3;
 const SCHEDULED: u64 = 1 << 4;
 const QUEUED: u64 = 1 << 8;
 const HALTED: u64 = 1 << 9;
+/// Stands against nothing: whoever would answer "sold out" for good has to ask the clock first.
+const CLOSES: u64 = 1 << 10;
 /// Marks that an operator sets.
 const OPERATORS: u64 = CLOSED | PAUSED | SCHEDULED | HALTED;
 const ONE_RETURN: u64 = 1 << 16;
@@ -59,7 +61,7 @@ impl Gate {
     /// Nothing but "sold out" stands in the way: that is the answer, whoever asks and when.
     #[inline]
     pub(crate) const fn is_only_sold_out(self) -> bool {
-        self.0 & (SOLD_OUT | OPERATORS) == SOLD_OUT
+        self.0 & (SOLD_OUT | CLOSES | OPERATORS) == SOLD_OUT
     }
 
     pub(crate) const fn is_closed(self) -> bool {
@@ -111,6 +113,8 @@ pub(crate) enum Mark {
     Scheduled,
     /// Every sale of the engine is paused: a mark of its own, so that it leaves nothing behind when it goes.
     Halted,
+    /// The sale closes by itself.
+    Closes,
 }
 
 impl Mark {
@@ -120,6 +124,7 @@ impl Mark {
             Self::Paused => PAUSED,
             Self::Scheduled => SCHEDULED,
             Self::Halted => HALTED,
+            Self::Closes => CLOSES,
         }
     }
 }

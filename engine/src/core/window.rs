@@ -47,15 +47,6 @@ impl Window {
         }
     }
 
-    /// Whether it never closes: a look at one word, from before or after a move that is under way.
-    #[inline]
-    pub(crate) fn never_closes(&self) -> bool {
-        // Acquire: as in `get`.
-        let [_, closes] = self.pair(self.version.load(Ordering::Acquire));
-        // Relaxed: one word needs no other.
-        closes.load(Ordering::Relaxed) == Timestamp::MAX.as_millis()
-    }
-
     /// Moves it. Callers take turns.
     pub(crate) fn set(&self, opens_at: Option<Timestamp>, closes_at: Option<Timestamp>) {
         // Relaxed: the callers' lock orders it.
@@ -85,7 +76,6 @@ mod tests {
         for (opens, closes) in [(at(1), at(2)), (None, at(3)), (at(4), None)] {
             window.set(opens, closes);
             assert_eq!(window.get(), (opens.unwrap_or(Timestamp::MIN), closes.unwrap_or(Timestamp::MAX)));
-            assert_eq!(window.never_closes(), closes.is_none());
         }
     }
 }

@@ -143,8 +143,11 @@ impl Sale {
 
     #[inline]
     pub(super) fn check_quantity(&self, asked: u32) -> Result<(), Rejection> {
-        let largest = self.inner.allocator.largest();
-        if asked == 0 || asked > largest { Err(Rejection::BadQuantity { asked, largest }) } else { Ok(()) }
+        let allocator = &self.inner.allocator;
+        if asked > 0 && allocator.allows(asked) {
+            return Ok(());
+        }
+        Err(Rejection::BadQuantity { asked, largest: allocator.largest() })
     }
 
     /// Makes a hold. `entered` is told its slot before anybody can see the hold.
@@ -156,7 +159,7 @@ impl Sale {
         invitation: Option<&Invitation>,
         entered: impl FnOnce(u32),
     ) -> Result<Made, Rejection> {
-        if self.inner.allocator.gate().is_only_sold_out() && self.inner.window.never_closes() {
+        if self.inner.allocator.gate().is_only_sold_out() {
             // Most of a crowd ends here: it needs neither the time nor the buyer.
             return Err(Rejection::SoldOut);
         }

@@ -194,6 +194,9 @@ impl SaleInner {
                 allocator.with_units(u32::try_from(numbers).expect("units are added only while they have numbers"));
         }
         allocator.grow(changes.chunks);
+        if spec.closes_at.is_some() {
+            allocator.set(Mark::Closes);
+        }
         let first = Extent { base, first: 0, length: allocator.slots().capacity(1) };
         let unjournaled = if journaled { 1 } else { allocator.stripes() };
         Self {
@@ -309,7 +312,14 @@ impl SaleInner {
         closes_at: Option<Timestamp>,
         now: Timestamp,
     ) -> bool {
+        // The mark stands whenever the window closes: set before, and cleared after.
+        if closes_at.is_some() {
+            self.allocator.set(Mark::Closes);
+        }
         self.window.set(opens_at, closes_at);
+        if closes_at.is_none() {
+            self.allocator.clear(Mark::Closes);
+        }
         if opens_at.is_some_and(|opens_at| now < opens_at) {
             self.allocator.set(Mark::Scheduled);
         }

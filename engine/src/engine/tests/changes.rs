@@ -84,6 +84,20 @@ fn a_window_that_was_moved_opens_and_closes_at_its_instants() {
 }
 
 #[test]
+fn a_sold_out_sale_that_is_to_close_is_closed_from_its_instant_on() {
+    let world = World::in_memory();
+    let sale = world.sale(books(1));
+    pay(&sale, &hold(&sale, 1));
+    sale.move_window(None, Some(at(10))).unwrap();
+    world.clock.advance(millis(9_999));
+    assert_eq!(refusal(&sale), Rejection::SoldOut);
+    world.clock.advance(millis(1));
+    assert_eq!(refusal(&sale), Rejection::Closed);
+    sale.move_window(None, None).unwrap();
+    assert_eq!(refusal(&sale), Rejection::SoldOut);
+}
+
+#[test]
 fn an_open_sale_can_be_put_off_and_its_holds_are_paid_all_the_same() {
     let world = World::in_memory();
     let sale = world.sale(books(100));
