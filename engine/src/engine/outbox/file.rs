@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// The most that is written between two syncs.
-const CHUNK: usize = if cfg!(test) { 1 << 10 } else { 1 << 16 };
+const CHUNK: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
 const MAGIC: &str = "sellout-messages\t1\t";
 /// The first line: magic, 16 digits, a tab, 8 digits and the end.
 const HEADER: usize = MAGIC.len() + 16 + 1 + 8 + 1;

@@ -7,7 +7,7 @@ use super::{Message, MessageId, Outbox};
 use crate::{engine::source::Identity, journal::OpenError};
 
 /// Messages handed over at a time.
-const TOGETHER: usize = 512;
+const TOGETHER: usize = if cfg!(test) { 512 } else { 8_192 };
 
 /// Takes messages, and knows how far it got.
 ///
