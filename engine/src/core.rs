@@ -14,6 +14,7 @@
 //! window      when a sale sells, and can be moved
 //! token       what leaves the process: text that can't be forged
 //! invitation  what lets one buyer into one sale
+//! roster      a set of buyers that grows
 //! ```
 
 pub(crate) mod allocator;
@@ -26,6 +27,7 @@ pub(crate) mod invitation;
 #[cfg(all(test, sellout_loom))]
 mod models;
 pub(crate) mod permits;
+pub(crate) mod roster;
 pub(crate) mod slots;
 pub(crate) mod stripes;
 pub(crate) mod supply;

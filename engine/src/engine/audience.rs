@@ -1,46 +1,46 @@
-//! Who may buy, where not everyone may: a set that grows in batches and is read without a lock.
+//! Who may buy, where not everyone may: a set that grows and is read without a lock.
 
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 
-use crate::core::Buyer;
+use crate::core::{Buyer, roster::Roster};
 
-type Layers = Vec<Arc<HashSet<Buyer>>>;
-
-/// Registered buyers, in layers. A new batch is merged with the layers that aren't larger, so adding `n` buyers in
-/// any batches costs `n log n`, and a look costs one search a layer, at most about 30.
+/// Registered buyers. Adding one costs one search, and now and then a copy of all.
 pub(crate) struct Registered {
     /// Nothing for a sale where nobody is.
-    layers: ArcSwapOption<Layers>,
+    roster: ArcSwapOption<Roster>,
 }
 
 impl Registered {
     pub(crate) fn new() -> Self {
-        Self { layers: ArcSwapOption::empty() }
+        Self { roster: ArcSwapOption::empty() }
     }
 
     #[inline]
     pub(crate) fn contains(&self, buyer: Buyer) -> bool {
-        self.layers.load().iter().flat_map(|layers| layers.iter()).any(|layer| layer.contains(&buyer))
+        self.roster.load().as_ref().is_some_and(|roster| roster.contains(buyer))
     }
 
-    /// Adds a batch. Callers take turns: the last one would win.
+    /// Adds buyers. Callers take turns: a roster has one writer.
     pub(crate) fn add(&self, buyers: &[Buyer]) {
-        let mut batch: HashSet<Buyer> = buyers.iter().copied().filter(|buyer| !self.contains(*buyer)).collect();
-        if batch.is_empty() {
-            return;
+        let mut roster = self.roster.load_full();
+        for &buyer in buyers {
+            let with_room = match roster {
+                Some(roster) if !roster.is_full() => roster,
+                full => {
+                    let larger = Arc::new(full.map_or_else(Roster::new, |full| full.grown()));
+                    self.roster.store(Some(Arc::clone(&larger)));
+                    larger
+                }
+            };
+            with_room.insert(buyer);
+            roster = Some(with_room);
         }
-        let mut layers = self.layers.load().as_deref().map_or_else(Vec::new, Vec::clone);
-        while layers.last().is_some_and(|layer| layer.len() <= batch.len()) {
-            batch.extend(layers.pop().iter().flat_map(|layer| layer.iter().copied()));
-        }
-        layers.push(Arc::new(batch));
-        self.layers.store(Some(Arc::new(layers)));
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.layers.load().iter().flat_map(|layers| layers.iter()).map(|layer| layer.len()).sum()
+        self.roster.load().as_ref().map_or(0, |roster| roster.len())
     }
 }
 
@@ -63,6 +63,5 @@ mod tests {
         assert_eq!(registered.len(), 200);
         assert!((0..200).all(|number| registered.contains(Buyer::from(number))));
         assert!(!registered.contains(Buyer::from(200)));
-        assert!(registered.layers.load().as_ref().unwrap().len() < 8);
     }
 }

@@ -4,8 +4,8 @@
 //! has bought in an earlier sale; who brings an invitation. From `everyone_from` on it is for everyone all the same.
 //! A sale that an audience names is older than the sale that names it: there are no circles.
 //!
-//! Looking takes no lock: registered buyers are layers that are exchanged whole, buyers of another sale stand in its
-//! cap table, and an invitation is computed. Registering takes the sale's `admin` lock.
+//! Looking takes no lock: registered buyers stand on a roster that only grows, buyers of another sale in its cap table,
+//! and an invitation is computed. Registering takes the sale's `admin` lock.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -53,8 +53,7 @@ impl Sale {
     }
 
     /// Lets `buyers` buy, where the audience is [`Registered`](Audience::Registered), and sends them the sale's
-    /// messages. Durable when it answers; those who are registered already change nothing. Register in batches: each
-    /// call copies as much as it adds, and now and then all.
+    /// messages. Durable when it answers; those who are registered already change nothing.
     ///
     /// # Errors
     /// [`ChangeError`] if nobody can be registered now, or the journal doesn't take it.
