@@ -278,35 +278,59 @@ fn recovery_takes_what_some_cap_allowed_and_refuses_what_none_did() {
 
 #[test]
 fn nothing_is_held_after_the_kill_switch_has_answered() {
+    assert_eq!(held_under_a_kill_switch(Engine::pause_all), 0);
+}
+
+#[test]
+fn control_a_switch_that_answers_too_early_is_found_out() {
+    // The fault: it answers, and nothing is paused.
+    assert!(held_under_a_kill_switch(|_| Ok(())) > 0);
+}
+
+/// How many reservations of three threads began after `halt` had answered, ended before sales were resumed, and got
+/// a hold all the same.
+fn held_under_a_kill_switch(halt: fn(&Engine) -> Result<(), ChangeError>) -> u64 {
     let world = World::in_memory();
-    let sale = world.sale(books(50_000).cap(1));
-    let stop = AtomicBool::new(false);
+    let sale = world.sale(books(1_000_000).cap(1));
+    let (stop, phase) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (asked, held) = (AtomicU64::new(0), AtomicU64::new(0));
     thread::scope(|scope| {
         for thread in 0..3_u64 {
-            let (sale, stop) = (&sale, &stop);
+            let (sale, stop, phase, asked, held) = (&sale, &stop, &phase, &asked, &held);
             scope.spawn(move || {
                 let mut buyer = thread << 32;
-                // Relaxed: a test's end.
+                // Relaxed: a test's end, and a test's counts.
                 while !stop.load(Ordering::Relaxed) {
                     buyer += 1;
-                    let _held_or_not = sale.reserve(buyer, 1);
+                    // Acquire: what is asked after the answer comes after the halt; the second look comes after it.
+                    let before = phase.load(Ordering::Acquire);
+                    let answer = sale.reserve(buyer, 1);
+                    if before % 2 == 1 && phase.load(Ordering::Acquire) == before {
+                        asked.fetch_add(1, Ordering::Relaxed);
+                        held.fetch_add(u64::from(answer.is_ok()), Ordering::Relaxed);
+                    }
                 }
             });
         }
-        for round in 0..20 {
-            thread::sleep(millis(1));
-            world.engine.pause_all().unwrap();
-            // A reservation that began before may still be on its way; one that began after must not be.
-            thread::sleep(millis(2));
-            let held = sale.audit().held;
-            thread::sleep(millis(2));
-            assert_eq!(sale.audit().held, held, "round {round}");
+        let patience = std::time::Instant::now() + seconds(20);
+        for _round in 0..20 {
+            halt(&world.engine).unwrap();
+            // Release: pairs with the Acquire of who asks. Odd: it has answered.
+            phase.fetch_add(1, Ordering::Release);
+            // Relaxed: as above.
+            let so_far = asked.load(Ordering::Relaxed);
+            while asked.load(Ordering::Relaxed) < so_far + 100 && std::time::Instant::now() < patience {
+                thread::yield_now();
+            }
+            phase.fetch_add(1, Ordering::Release);
             world.engine.resume_all().unwrap();
         }
         // Relaxed: as above.
         stop.store(true, Ordering::Relaxed);
     });
     assert!(sale.audit().holds());
+    assert!(asked.into_inner() >= 2_000, "nobody asked while sales were halted");
+    held.into_inner()
 }
 
 const BUYERS: u64 = 400;
