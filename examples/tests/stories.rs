@@ -40,6 +40,26 @@ fn the_book_shows_what_postcards_prints() {
 }
 
 #[test]
+fn the_book_shows_what_strawberry_festival_prints() {
+    compare("strawberry_festival");
+}
+
+#[test]
+fn the_book_shows_what_cash_for_all_prints() {
+    compare("cash_for_all");
+}
+
+#[test]
+fn the_book_shows_what_device_drops_prints() {
+    compare("device_drops");
+}
+
+#[test]
+fn the_book_shows_what_every_shop_prints() {
+    compare("every_shop");
+}
+
+#[test]
 fn another_text_is_caught() {
     let page = "cargo run --example a\n```\n\n```text\none\ntwo\n```\n";
     assert_eq!(shown(page, "a").as_deref(), Some("one\ntwo\n"));
