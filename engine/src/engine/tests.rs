@@ -12,6 +12,7 @@ mod live;
 mod lives;
 mod messages;
 mod paid_late;
+mod seams;
 mod shops;
 mod stages;
 mod waiting_lives;

@@ -193,12 +193,7 @@ impl EngineInner {
                 });
                 // A hold that was just seen may have the unit of one that has ended meanwhile: the end stands first.
                 write_ends(sale, at, batch);
-                for record in &records {
-                    match record {
-                        Record::Held(held) if sale.is_desk() => baskets::write_held(sale, held, at, batch),
-                        record => batch.push(record),
-                    }
-                }
+                records.iter().for_each(|record| write_change(sale, record, at, batch));
                 next
             });
             // If the journal has stopped: as in `write_expired`.
@@ -213,13 +208,24 @@ pub(super) fn write_ends(sale: &SaleInner, at: Timestamp, batch: &mut Batch<'_, 
     if sale.allocator.has_ends() {
         sale.allocator.drain_ends(|slot, snapshot, key_epoch, share| {
             for record in change_records(sale, slot, snapshot, key_epoch, share, at) {
-                batch.push(&record);
+                write_change(sale, &record, at, batch);
             }
         });
     }
 }
 
+/// Writes down what has become of a slot: a basket with all that is in it.
+fn write_change(sale: &SaleInner, record: &Record, at: Timestamp, batch: &mut Batch<'_, Settlement>) {
+    match record {
+        Record::Held(held) if sale.is_desk() => baskets::write_held(sale, held, at, batch),
+        record => batch.push(record),
+    }
+}
+
 /// What the journal must know of a slot; confirmations write themselves.
+///
+/// Who sees a slot in its next use is told of no end any more, and yet something may rest on what that end gave back:
+/// a hold, and an order, replace in the journal what was in the slot before; where neither is written here, the end is.
 pub(super) fn change_records(
     sale: &SaleInner,
     slot: u32,
@@ -229,9 +235,12 @@ pub(super) fn change_records(
     at: Timestamp,
 ) -> impl Iterator<Item = Record> {
     let (number, generation) = (sale.number, snapshot.generation());
+    // How it ended doesn't matter: an expired hold has a record of its own.
+    let earlier = |generation| Record::Ended { sale: number, slot, generation, end: End::Cancelled, at };
+    let before = generation.checked_sub(1).map(earlier);
     let records = match snapshot.state() {
         State::Held { due } => match detail(sale, slot, generation) {
-            Err(Over) => [None, None],
+            Err(Over) => [before, None],
             Ok(detail) => {
                 let held = Record::Held(HeldRecord {
                     sale: number,
@@ -249,8 +258,9 @@ pub(super) fn change_records(
             [None, Some(Record::Ended { sale: number, slot, generation: generation - 1, end, at })]
         }
         State::Retired => [None, Some(Record::Ended { sale: number, slot, generation, end: End::Cancelled, at })],
-        // A part is written with its basket.
-        State::Free(None) | State::Part { .. } | State::Confirming | State::Sold { .. } => [None, None],
+        // A part is written with its basket, which may come later.
+        State::Part { .. } => [before, None],
+        State::Free(None) | State::Confirming | State::Sold { .. } => [None, None],
     };
     records.into_iter().flatten()
 }

@@ -1,0 +1,61 @@
+//! Where features meet: cases in which each of them is right by itself, on a manual clock and across crashes.
+
+use super::{
+    journaled::{copy, folder},
+    *,
+};
+use crate::{BasketRules, Units};
+
+fn rules() -> BasketRules {
+    BasketRules::new().hold_for(seconds(600)).grace(seconds(2))
+}
+
+/// Uses each of the sale's first slots once, so that the next hold gets one that came back.
+fn use_up_fresh_slots(sale: &Sale) {
+    let slots = sale.inner.first_extent().length;
+    for _ in 0..2 * slots {
+        sale.reserve(999, 1).unwrap().cancel().unwrap();
+    }
+    sale.engine().sync().unwrap();
+}
+
+#[test]
+fn a_basket_that_is_written_down_beside_an_end_keeps_what_is_in_it() {
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let sale = world.sale(books(9).cap(4).largest(4));
+    let baskets = world.engine.baskets(rules()).unwrap();
+    let kept = baskets.reserve(7, &[(&sale, 2)]).unwrap().token();
+    baskets.reserve(8, &[(&sale, 1)]).unwrap().cancel().unwrap();
+    let paid = baskets.reserve(9, &[(&sale, 1)]).unwrap().token();
+    baskets.confirm(&paid, 1).unwrap().wait().unwrap();
+    world.engine.sync().unwrap();
+    let (_copy, crashed) = copy(&dir);
+    let world = World::open(&crashed);
+    let (sale, baskets) = (world.engine.sale("books").unwrap(), world.engine.baskets(rules()).unwrap());
+    assert_eq!(sale.audit().held, 2, "{}", sale.audit());
+    let lines = baskets.lines(&kept).unwrap();
+    assert_eq!(lines.iter().map(|line| line.quantity).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn an_end_is_written_although_a_part_of_a_basket_has_its_slot_by_now() {
+    for units in [Units::Alike, Units::Numbered { first: 1 }] {
+        let (_parent, dir) = folder();
+        let clock = Arc::new(ManualClock::starting_at(START));
+        let engine = Engine::options().clock(clock).stripes(1).open(&dir).unwrap();
+        let sale = engine.create(books(2).cap(2).largest(2).units(units)).unwrap();
+        let baskets = engine.baskets(rules()).unwrap();
+        use_up_fresh_slots(&sale);
+        let gone = sale.reserve(7, 2).unwrap();
+        engine.sync().unwrap();
+        gone.cancel().unwrap();
+        let _part = baskets.reserve(8, &[(&sale, 1)]).unwrap();
+        let token = hold(&sale, 9);
+        assert!(matches!(pay(&sale, &token), Confirmation::Confirmed(_)));
+        let (_copy, crashed) = copy(&dir);
+        let world = World::open(&crashed);
+        let audit = world.engine.sale("books").unwrap().audit();
+        assert_eq!((audit.free, audit.held, audit.sold), (1, 0, 1), "{audit}");
+    }
+}
