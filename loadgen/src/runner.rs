@@ -220,6 +220,7 @@ impl Run<'_> {
         let opening = target.prepare(&Preparation {
             sales: &self.scenario.sales,
             base,
+            baskets: self.scenario.baskets.share.0 > 0.0,
             registered: &|| Box::new(people.registered_buyers()),
         })?;
         let curves: Arc<[Curve]> = self.scenario.arrivals.iter().map(|arrivals| arrivals.curve.clone()).collect();

@@ -227,6 +227,12 @@ pub trait Session {
         None
     }
 
+    /// The units of a basket that was sold, a line each in the order of `lines`, if some of them can be told apart and
+    /// the target knows them.
+    fn units_of_basket(&mut self, _ticket: &Self::Ticket, _lines: &[Line]) -> Option<Vec<HeldUnits>> {
+        None
+    }
+
     /// Joins the queue of a sale.
     fn join(&mut self, _sale: SaleIndex, _buyer: u64) -> JoinReply {
         JoinReply::Failed

@@ -129,7 +129,7 @@ impl<'a, S: Session> Worker<'a, S> {
             place,
             schedule,
             fates,
-            admission: Admission::new(scenario, people, run.clock, opening),
+            admission: Admission::new(scenario, people, run.clock, opening, run.workers),
             dice: Dice::of_worker(run.seed, place).fork(),
             timers: Timers::default(),
             own: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sellout::{Audience, SaleSpec, Timestamp};
+use sellout::{Amounts, Audience, SaleSpec, Timestamp, Units, WaitOrder, Waitlist};
 
 use crate::target::SaleIndex;
 
@@ -121,19 +121,39 @@ pub enum WaitOrderPlan {
 }
 
 impl SalePlan {
-    /// The engine's spec of this sale in a run that starts at `base`.
-    pub fn spec(&self, base: Timestamp) -> SaleSpec {
-        let open = self.audience == AudiencePlan::Everyone;
-        let audience = if open { Audience::Everyone } else { Audience::Registered };
-        let spec = SaleSpec::new(&self.name, self.stock)
+    /// The engine's spec of this sale in a run that starts at `base`; `sales` are all of the scenario's.
+    pub fn spec(&self, base: Timestamp, sales: &[Self]) -> SaleSpec {
+        let name_of = |place: SaleIndex| sales.get(place).map_or_else(String::new, |sale| sale.name.clone());
+        let audience = match self.audience {
+            AudiencePlan::Everyone => Audience::Everyone,
+            AudiencePlan::Registered => Audience::Registered,
+            AudiencePlan::Invited => Audience::Invited,
+            AudiencePlan::RegisteredFor(place) => Audience::RegisteredFor(name_of(place)),
+            AudiencePlan::BuyersOf(place) => Audience::BuyersOf(name_of(place)),
+        };
+        let mut spec = SaleSpec::new(&self.name, self.stock)
             .cap(self.cap)
             .largest(self.largest)
             .hold_for(self.hold)
             .grace(self.grace)
             .opens_at(base.plus(self.opens_at))
-            .audience(audience);
-        match self.closes_at {
-            Some(closes_at) => spec.closes_at(base.plus(closes_at)),
+            .audience(audience)
+            .units(self.units.spec());
+        let mut say = |at: Option<Duration>, of: fn(SaleSpec, Timestamp) -> SaleSpec| {
+            if let Some(at) = at {
+                spec = of(spec.clone(), base.plus(at));
+            }
+        };
+        say(self.closes_at, SaleSpec::closes_at);
+        say(self.everyone_from, SaleSpec::everyone_from);
+        say(self.registers_from, SaleSpec::registers_from);
+        say(self.registers_until, SaleSpec::registers_until);
+        say(self.reminds_at, SaleSpec::reminds_at);
+        say(self.links_at, SaleSpec::links_at);
+        match self.waitlist {
+            Some(WaitlistPlan { room, accept_within, order }) => {
+                spec.waitlist(Waitlist { room, accept_within, order: order.spec() })
+            }
             None => spec,
         }
     }
@@ -158,5 +178,27 @@ impl SalePlan {
             || self.links_at.is_some()
             || self.registers_from.is_some()
             || self.registers_until.is_some()
+    }
+}
+
+impl UnitsPlan {
+    fn spec(&self) -> Units {
+        match self {
+            Self::Alike => Units::Alike,
+            Self::Numbered { first } => Units::Numbered { first: *first },
+            Self::Listed(labels) => Units::Listed(Arc::clone(labels)),
+            Self::Amounts(AmountsPlan { budget, floor, ceiling, seed }) => {
+                Units::Amounts(Amounts { budget: *budget, floor: *floor, ceiling: *ceiling, seed: *seed })
+            }
+        }
+    }
+}
+
+impl WaitOrderPlan {
+    const fn spec(self) -> WaitOrder {
+        match self {
+            Self::FirstCome => WaitOrder::FirstCome,
+            Self::Lottery { seed } => WaitOrder::Lottery { seed },
+        }
     }
 }

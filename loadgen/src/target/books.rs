@@ -132,12 +132,6 @@ pub struct AmountTotals {
     pub held: u64,
     /// Amounts sold.
     pub sold: u64,
-    /// The least amount.
-    pub min: u32,
-    /// The largest amount.
-    pub max: u32,
-    /// The mean of each tenth of the units, in the order of their places; in thousandths of a cent.
-    pub tenth_means_milli: [u64; 10],
 }
 
 /// What a second engine tells that was opened on a copy of the journal.

@@ -1,26 +1,33 @@
 //! The engine in this process as a target: in the journal folder, with its driver, on the run's clock.
 
+mod again;
+mod changing;
 mod delivery;
+mod mail;
+mod prepare;
 mod session;
+mod shop;
 
 use std::{
+    collections::HashMap,
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
-use sellout::{Buyer, Clock, Digest, Driver, Engine, JournalReader, Sale, SoldRecord, Timestamp, Token};
+use sellout::{Clock, Digest, Driver, Engine, FaceValue, JournalReader, Sale, SoldRecord, Timestamp, Token};
 
-use self::delivery::Delivery;
+use self::{delivery::Delivery, mail::Postman, shop::Shop};
 pub use self::{
     delivery::RedisOptions,
     session::{EnginePending, EngineSession, EngineTicket},
 };
 use super::{
-    JournalProof, JournalledSale, LedgerProof, Opening, OrderId, Preparation, SaleIndex, SaleOpening, Target,
-    TargetError, Totals,
+    Ability, AmountTotals, FaceTotals, JournalProof, JournalledSale, LedgerProof, MessageProof, Opening, OrderId,
+    Preparation, ReopenProof, Resources, SaleIndex, Target, TargetError, Totals,
 };
-use crate::{clock::ScaledClock, scenario::SalePlan};
+use crate::{clock::ScaledClock, scenario::Change};
 
 /// How the engine is opened.
 #[derive(Debug, Clone)]
@@ -40,7 +47,10 @@ pub struct EngineTarget {
     /// Ticks and commits while the sale runs.
     driver: Mutex<Option<Driver>>,
     delivery: Option<Delivery>,
-    sales: OnceLock<Vec<Sale>>,
+    clock: Arc<dyn Clock>,
+    shop: OnceLock<Arc<Shop>>,
+    postman: Mutex<Option<Postman>>,
+    cost: Mutex<Resources>,
 }
 
 impl EngineTarget {
@@ -49,11 +59,12 @@ impl EngineTarget {
     /// # Errors
     /// [`TargetError`] if the journal or Redis can't be used. A Redis that nobody serves yet is no error.
     pub fn open(options: EngineOptions) -> Result<Self, TargetError> {
-        let clock = EngineClock { standing_at: options.clock.now(), clock: options.clock };
-        let engine = Engine::options().clock(Arc::new(clock)).open(&options.journal).map_err(failed)?;
+        let clock: Arc<dyn Clock> = Arc::new(EngineClock { standing_at: options.clock.now(), clock: options.clock });
+        let engine = Engine::options().clock(Arc::clone(&clock)).open(&options.journal).map_err(failed)?;
         let delivery = options.redis.map(|redis| Delivery::open(&engine, redis)).transpose()?;
         let driver = Mutex::new(Some(engine.drive()));
-        Ok(Self { engine, journal: options.journal, driver, delivery, sales: OnceLock::new() })
+        let (shop, postman, cost) = (OnceLock::new(), Mutex::default(), Mutex::default());
+        Ok(Self { engine, journal: options.journal, driver, delivery, clock, shop, postman, cost })
     }
 
     /// What its user should know before the run.
@@ -68,16 +79,8 @@ impl EngineTarget {
         self.delivery.as_ref().is_some_and(Delivery::is_behind)
     }
 
-    fn register(sale: &Sale, wanted: &SalePlan, plan: &Preparation<'_>) -> Result<(), TargetError> {
-        if !wanted.registered_beforehand {
-            return Ok(());
-        }
-        let registered: Vec<Buyer> = (plan.registered)().map(Buyer::from).collect();
-        sale.register(&registered).map_err(failed)
-    }
-
     fn sales(&self) -> &[Sale] {
-        self.sales.get().map_or(&[], Vec::as_slice)
+        self.shop.get().map_or(&[], |shop| &shop.sales)
     }
 }
 
@@ -99,7 +102,7 @@ impl Clock for EngineClock {
     }
 }
 
-fn millis(span: std::time::Duration) -> u64 {
+fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -110,57 +113,53 @@ impl Target for EngineTarget {
         "engine"
     }
 
+    fn offers(&self, _: Ability) -> bool {
+        true
+    }
+
     fn prepare(&self, plan: &Preparation<'_>) -> Result<Opening, TargetError> {
         let earlier = journalled_sales(&self.journal)?;
-        let (mut sales, mut openings) = (Vec::new(), Vec::new());
-        for wanted in plan.sales {
-            if let Ok(sale) = self.engine.sale(&wanted.name) {
-                let audit = sale.audit();
-                if audit.stock != u64::from(wanted.stock) {
-                    return Err(TargetError(format!(
-                        "the journal has the sale {:?} with {} units, the scenario with {}: play the scenario that \
-                         the journal was begun with, or use another journal",
-                        wanted.name, audit.stock, wanted.stock
-                    )));
-                }
-                // The earlier run may have been killed before everybody was registered.
-                Self::register(&sale, wanted, plan)?;
-                let confirmed = earlier.iter().filter(|order| order.sale == wanted.name).cloned().collect();
-                openings.push(SaleOpening { resumed: true, opens_at: sale.opens_at(), held: audit.held, confirmed });
-                sales.push(sale);
-                continue;
-            }
-            let sale = self.engine.create(wanted.spec(plan.base)).map_err(failed)?;
-            Self::register(&sale, wanted, plan)?;
-            openings.push(SaleOpening::default());
-            sales.push(sale);
-        }
+        let (shop, opening, cost) = prepare::prepare(&self.engine, plan, earlier)?;
         if let Some(delivery) = &self.delivery {
-            let resumed = openings.iter().any(|opening| opening.resumed);
-            delivery.start(&sales.iter().map(Sale::name).collect::<Vec<_>>(), resumed)?;
+            let resumed = opening.sales.iter().any(|opening| opening.resumed);
+            delivery.start(&shop.sales.iter().map(Sale::name).collect::<Vec<_>>(), resumed)?;
         }
-        self.sales.get_or_init(|| sales);
-        Ok(Opening { sales: openings, latest: Some(self.engine.now()) })
+        *lock(&self.cost) = cost;
+        *lock(&self.postman) = Postman::start(&self.engine, &shop)?;
+        self.shop.get_or_init(|| shop);
+        Ok(opening)
     }
 
     fn session(&self) -> EngineSession {
-        EngineSession::new(self.sales().to_vec())
+        EngineSession::new(Arc::clone(self.shop.get().expect("a target is prepared before it is asked")))
+    }
+
+    fn change(&self, change: &Change) -> Result<u64, TargetError> {
+        let shop = self.shop.get().expect("a target is prepared before it is changed");
+        changing::change(&self.engine, shop, change)
+    }
+
+    fn settle(&self) -> Result<(), TargetError> {
+        // Holds whose time has come are ended before the sums are taken.
+        self.engine.tick(self.engine.now());
+        Ok(())
     }
 
     fn totals(&self, sale: SaleIndex) -> Result<Option<Totals>, TargetError> {
-        let Some(sale) = self.sales().get(sale) else { return Ok(None) };
-        // Holds whose time has come are ended before the sums are taken.
-        self.engine.tick(self.engine.now());
-        let audit = sale.audit();
-        Ok(Some(Totals {
-            stock: audit.stock,
-            added: audit.added,
-            withdrawn: audit.withdrawn,
-            sold: audit.sold,
-            held: audit.held,
-            free: audit.free,
-            digest: Some(audit.digest.as_u128()),
+        Ok(self.sales().get(sale).map(totals))
+    }
+
+    fn faces(&self, sale: SaleIndex) -> Result<Option<FaceTotals>, TargetError> {
+        Ok(self.sales().get(sale).map(|sale| {
+            let audit = sale.audit();
+            FaceTotals { units: audit.stock + audit.added - audit.withdrawn, amounts: amounts(sale) }
         }))
+    }
+
+    fn messages(&self) -> Result<Option<MessageProof>, TargetError> {
+        let Some(postman) = lock(&self.postman).take() else { return Ok(None) };
+        self.engine.sync().map_err(failed)?;
+        Ok(Some(MessageProof { messages: postman.finish()? }))
     }
 
     fn journal(&self) -> Result<Option<JournalProof>, TargetError> {
@@ -177,6 +176,16 @@ impl Target for EngineTarget {
         let Some(delivery) = &self.delivery else { return Ok(None) };
         let names: Vec<&str> = self.sales().iter().map(Sale::name).collect();
         delivery.finish(&names).map(Some)
+    }
+
+    fn reopened(&self) -> Result<Option<ReopenProof>, TargetError> {
+        let proof = again::reopened(&self.journal, Arc::clone(&self.clock), self.sales())?;
+        lock(&self.cost).recovered_in = Some(proof.opened_in);
+        Ok(Some(proof))
+    }
+
+    fn resources(&self) -> Option<Resources> {
+        Some(*lock(&self.cost)).filter(|cost| cost.created_in > Duration::ZERO)
     }
 }
 
@@ -205,24 +214,45 @@ fn journalled((sale, order): (String, SoldRecord)) -> Result<JournalledSale, Tar
 }
 
 fn journal_digests(journal: &Path) -> Result<Vec<(String, u128)>, TargetError> {
-    let mut digests: Vec<(String, Digest)> = Vec::new();
+    let mut digests: HashMap<String, Digest> = HashMap::new();
     for order in JournalReader::open(journal).map_err(failed)? {
         let (sale, order) = order.map_err(failed)?;
-        let place = digests.iter().position(|(name, _)| *name == sale).unwrap_or_else(|| {
-            digests.push((sale, Digest::default()));
-            digests.len() - 1
-        });
-        digests[place].1.add(order.sequence, order.buyer, order.quantity);
+        digests.entry(sale).or_default().add(order.sequence, order.buyer, order.quantity);
     }
     Ok(digests.into_iter().map(|(name, digest)| (name, digest.as_u128())).collect())
 }
 
-/// The order that a token names.
+/// The target's sums of a sale, as they are now.
+fn totals(sale: &Sale) -> Totals {
+    let audit = sale.audit();
+    Totals {
+        stock: audit.stock,
+        added: audit.added,
+        withdrawn: audit.withdrawn,
+        sold: audit.sold,
+        held: audit.held,
+        free: audit.free,
+        digest: Some(audit.digest.as_u128()),
+    }
+}
+
+/// The amounts of a sale, where units are amounts.
+fn amounts(sale: &Sale) -> Option<AmountTotals> {
+    let FaceValue { budget, free, held, sold, .. } = sale.face_value()?;
+    Some(AmountTotals { budget, free, held, sold })
+}
+
+/// The order that a token names; a basket's lines have the basket's token with their places behind it.
 fn order_id(text: &str) -> Result<OrderId, TargetError> {
-    let token: Token = text.parse().map_err(failed)?;
+    let token = text.split_once('-').map_or(text, |(token, _)| token);
+    let token: Token = token.parse().map_err(failed)?;
     Ok(OrderId(token.as_u128()))
 }
 
 fn failed(error: impl fmt::Display) -> TargetError {
     TargetError(error.to_string())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

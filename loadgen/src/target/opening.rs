@@ -13,6 +13,8 @@ pub struct Preparation<'a> {
     pub sales: &'a [SalePlan],
     /// When the run starts: the scenario's instants count from here.
     pub base: Timestamp,
+    /// Whether there will be baskets.
+    pub baskets: bool,
     /// Everybody who registered beforehand for the sales that say so, afresh at each call.
     pub registered: &'a (dyn Fn() -> Box<dyn Iterator<Item = u64> + 'a> + Sync),
 }

@@ -19,7 +19,7 @@ pub(super) fn check(scene: &Scene<'_>, books: &Books, reopened: &ReopenProof, in
         let (theirs, mine) = (reopened.totals.len(), books.totals.len());
         differs = differs.or_else(|| Some(format!("{theirs} sales were there again, of {mine}")));
     }
-    for (sale, AmountTotals { budget, free, held, sold, .. }) in &reopened.amounts {
+    for (sale, AmountTotals { budget, free, held, sold }) in &reopened.amounts {
         let withdrawn = books.totals.get(*sale).and_then(Option::as_ref).is_some_and(|totals| totals.withdrawn > 0);
         if free + held + sold != *budget && !withdrawn {
             let name = &scene.sales[*sale].name;
@@ -28,7 +28,8 @@ pub(super) fn check(scene: &Scene<'_>, books: &Books, reopened: &ReopenProof, in
     }
     let amounts = count(reopened.amounts.len());
     invariants.check("reopened_agrees", differs, || {
-        format!("{compared} sales opened again with the same sums and digests, {amounts} of them with their amounts")
+        let amounts = if amounts > 0 { ", and with their amounts" } else { "" };
+        format!("{compared} of {compared} opened again with the same sums and digests{amounts}")
     });
 }
 

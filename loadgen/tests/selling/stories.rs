@@ -104,7 +104,7 @@ fn the_report_tells_the_story() {
         "change     after 22s: meadow: pause",
         "change     after 26s: phone: add 10 units",
         "change     after 30s: all sales: pause",
-        "resources  5 sales take 1 MiB",
+        "resources  1 MiB at rest for 5 sales",
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }

@@ -280,3 +280,65 @@ fn what_is_in_the_way_of_a_journal_is_named() {
     let newer = place.run(&["--journal", "j"]);
     assert_eq!((code(&newer), errors(&newer).contains("format 99")), (1, true), "{}", errors(&newer));
 }
+
+/// A sale whose units come back, and people who wait for them; over in some three seconds.
+const QUEUE: &str = r#"
+name = "queue"
+speed = "30x"
+
+[[sales]]
+name = "book"
+stock = 60
+hold = "20s"
+grace = "1s"
+audience = "registered"
+reminds_at = "+1s"
+links_at = "+2s"
+opens_at = "+4s"
+units = "numbered"
+waitlist = { room = 200, accept_within = "12s" }
+
+[crowd]
+people = 1_000
+registered = "90%"
+
+[[arrivals]]
+spike = { at = "+4s", visits = 800, plateau = "5s", decay = "5s" }
+
+[waiting]
+share = "60%"
+leaves = "5%"
+pays = "70%"
+every = "2s"
+
+[payment]
+at_once = 66
+never = 30
+cancel = 4
+delay = "5s"
+"#;
+
+#[test]
+fn what_comes_back_goes_to_who_waits_and_everything_is_sold_although_many_never_pay() {
+    let place = Place::new();
+    fs::write(place.path("small.toml"), QUEUE).unwrap();
+    let output = place.run(&[]);
+    assert_eq!(code(&output), 0, "{}{}", String::from_utf8_lossy(&output.stdout), errors(&output));
+    let report = place.report();
+    assert_eq!((&report["sales"][0]["sold"], &report["sales"][0]["free"]), (&60.into(), &0.into()));
+    assert!(report["waitlist"]["paid"].as_u64().unwrap() > 0, "{}", report["waitlist"]);
+    assert!(report["invariants"].as_array().unwrap().iter().any(|known| known["name"] == "waitlist_in_order"));
+}
+
+#[test]
+fn the_engine_plays_everything_that_a_story_may_have() {
+    let place = Place::new();
+    fs::write(place.path("small.toml"), include_str!("../selling/stories.toml")).unwrap();
+    let output = place.run(&[]);
+    assert_eq!(code(&output), 0, "{}{}", String::from_utf8_lossy(&output.stdout), errors(&output));
+    let report = place.report();
+    for key in ["messages", "baskets", "sharing", "resources", "reopened"] {
+        assert!(report[key].is_object(), "{key}");
+    }
+    assert_eq!((&report["messages"]["missing"], &report["messages"]["twice"]), (&0.into(), &0.into()));
+}

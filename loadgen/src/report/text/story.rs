@@ -98,10 +98,7 @@ fn units(text: &mut String, face: &FaceFigures) -> fmt::Result {
     )?;
     let means = |tenths: &[u64; 10]| tenths.map(money_of_milli).join(" ");
     writeln!(text, "           mean of each tenth, first to last drawn: {}", means(&amounts.tenths_as_drawn_milli))?;
-    match &amounts.tenths_by_place_milli {
-        Some(tenths) => writeln!(text, "           by place in the list, as the target says: {}", means(tenths)),
-        None => Ok(()),
-    }
+    writeln!(text, "           and by place in the list: {}", means(&amounts.tenths_by_place_milli))
 }
 
 fn changes(text: &mut String, report: &Report) -> fmt::Result {
@@ -123,9 +120,9 @@ fn resources(text: &mut String, report: &Report) -> fmt::Result {
         let each = resources.resident_bytes.checked_div(resources.sales).unwrap_or(0);
         write!(
             text,
-            "resources  {} sales take {} MiB at rest ({} bytes each), created in {}",
-            grouped(resources.sales),
+            "resources  {} MiB at rest for {} ({} bytes each), created in {}",
             grouped(resources.resident_bytes >> 20),
+            sales(resources.sales),
             grouped(each),
             span(Duration::from_millis(resources.created_ms))
         )?;
@@ -136,9 +133,13 @@ fn resources(text: &mut String, report: &Report) -> fmt::Result {
     }
     if let Some(reopened) = &report.reopened {
         let opened = span(Duration::from_millis(reopened.opened_ms));
-        writeln!(text, "reopened   {} sales from a copy of the journal in {opened}", grouped(reopened.sales))?;
+        writeln!(text, "reopened   {} from a copy of the journal in {opened}", sales(reopened.sales))?;
     }
     Ok(())
+}
+
+fn sales(number: u64) -> String {
+    if number == 1 { "1 sale".to_owned() } else { format!("{} sales", grouped(number)) }
 }
 
 /// Cents as money: 2.00.

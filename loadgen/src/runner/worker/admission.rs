@@ -2,10 +2,9 @@
 //!
 //! What is *surely* so was answered before the request that it is held against; what is *possibly* so was asked for.
 
-use std::collections::HashMap;
-
 use crate::{
     clock::ScaledClock,
+    number::index,
     people::{People, Person},
     scenario::{AudiencePlan, Scenario},
     target::{Opening, SaleIndex},
@@ -32,10 +31,48 @@ pub(super) struct Admission<'a> {
     resumed: Vec<bool>,
     /// Sales whose buyers another sale lets in.
     lets_in: Vec<SaleIndex>,
-    registered: HashMap<(SaleIndex, Person), bool>,
+    registered: Noted,
     /// Who registered, in that order: whose links may be borrowed.
     with_link: Vec<(SaleIndex, Person)>,
-    bought: HashMap<(SaleIndex, Person), bool>,
+    bought: Noted,
+}
+
+/// A byte a person for each of the few sales that it matters for.
+#[derive(Default)]
+struct Noted {
+    workers: usize,
+    sales: Vec<(SaleIndex, Vec<u8>)>,
+}
+
+/// What is noted of a person.
+const POSSIBLY: u8 = 1;
+const SURELY: u8 = 2;
+
+impl Noted {
+    const fn of_workers(workers: usize) -> Self {
+        Self { workers, sales: Vec::new() }
+    }
+
+    fn get(&self, sale: SaleIndex, person: Person) -> u8 {
+        let noted = self.sales.iter().find(|(noted, _)| *noted == sale);
+        noted.and_then(|(_, people)| people.get(index(person.into()) / self.workers)).copied().unwrap_or(0)
+    }
+
+    /// Notes more than was known; what was known before.
+    fn note(&mut self, sale: SaleIndex, person: Person, what: u8) -> u8 {
+        let known = self.sales.iter().position(|(noted, _)| *noted == sale).unwrap_or_else(|| {
+            self.sales.push((sale, Vec::new()));
+            self.sales.len() - 1
+        });
+        let people = &mut self.sales[known].1;
+        let place = index(person.into()) / self.workers;
+        if people.len() <= place {
+            people.resize(place + 1, 0);
+        }
+        let before = people[place];
+        people[place] = before.max(what);
+        before
+    }
 }
 
 impl<'a> Admission<'a> {
@@ -44,6 +81,7 @@ impl<'a> Admission<'a> {
         people: &'a People<'a>,
         clock: &'a ScaledClock,
         opening: &Opening,
+        workers: usize,
     ) -> Self {
         let lets_in = scenario.sales.iter().filter_map(|sale| match sale.audience {
             AudiencePlan::BuyersOf(other) => Some(other),
@@ -55,33 +93,31 @@ impl<'a> Admission<'a> {
             clock,
             resumed: opening.sales.iter().map(|sale| sale.resumed).collect(),
             lets_in: lets_in.collect(),
-            registered: HashMap::new(),
+            registered: Noted::of_workers(workers),
             with_link: Vec::new(),
-            bought: HashMap::new(),
+            bought: Noted::of_workers(workers),
         }
     }
 
     /// Notes a registration; whether it is news.
     pub(super) fn registered(&mut self, sale: SaleIndex, person: Person, surely: bool) -> bool {
-        let known = self.registered.insert((sale, person), surely);
-        if known == Some(true) {
-            self.registered.insert((sale, person), true);
-        }
-        if surely && known != Some(true) && self.scenario.sales[sale].audience == AudiencePlan::Invited {
+        let what = if surely { SURELY } else { POSSIBLY };
+        let known = self.registered.note(sale, person, what);
+        if surely && known < SURELY && self.scenario.sales[sale].audience == AudiencePlan::Invited {
             self.with_link.push((sale, person));
         }
-        known.is_none_or(|known| surely && !known)
+        known < what
     }
 
     /// Notes that somebody pays, or has paid.
     pub(super) fn bought(&mut self, sale: SaleIndex, person: Person, surely: bool) {
         if self.lets_in.contains(&sale) {
-            *self.bought.entry((sale, person)).or_default() |= surely;
+            self.bought.note(sale, person, if surely { SURELY } else { POSSIBLY });
         }
     }
 
     /// Whose link somebody uses, if any.
-    pub(super) fn link(&self, sale: SaleIndex, person: Person, fraction: impl FnOnce() -> usize) -> Option<Person> {
+    pub(super) fn link(&self, sale: SaleIndex, person: Person, any: impl FnOnce() -> usize) -> Option<Person> {
         if self.scenario.sales[sale].audience != AudiencePlan::Invited {
             return None;
         }
@@ -94,7 +130,7 @@ impl<'a> Admission<'a> {
         if self.scenario.sales[sale].registered_beforehand {
             return (0..self.scenario.crowd.people).find(|other| self.people.is_registered(*other));
         }
-        let place = fraction().checked_rem(self.with_link.len())?;
+        let place = any().checked_rem(self.with_link.len())?;
         self.with_link.get(place).filter(|(of, _)| *of == sale).map(|(_, person)| *person)
     }
 
@@ -107,7 +143,7 @@ impl<'a> Admission<'a> {
             // Whether the link has come is not known here.
             AudiencePlan::Invited => Admitted { surely: false, ..self.is_registered(sale, person) },
             AudiencePlan::RegisteredFor(other) => self.is_registered(other, person),
-            AudiencePlan::BuyersOf(other) => self.known(other, self.bought.get(&(other, person))),
+            AudiencePlan::BuyersOf(other) => self.known(other, self.bought.get(other, person)),
         };
         let everyone = plan.everyone_from.map(|from| self.clock.real_ns(from));
         Admitted {
@@ -122,15 +158,11 @@ impl<'a> Admission<'a> {
         if self.scenario.sales[sale].registered_beforehand {
             return if self.people.is_registered(person) { Admitted::YES } else { Admitted::NO };
         }
-        self.known(sale, self.registered.get(&(sale, person)))
+        self.known(sale, self.registered.get(sale, person))
     }
 
-    fn known(&self, sale: SaleIndex, surely: Option<&bool>) -> Admitted {
-        match surely {
-            Some(true) => Admitted::YES,
-            Some(false) => Admitted { surely: false, possibly: true },
-            None => Admitted { surely: false, possibly: self.is_resumed(sale) },
-        }
+    fn known(&self, sale: SaleIndex, noted: u8) -> Admitted {
+        Admitted { surely: noted == SURELY, possibly: noted > 0 || self.is_resumed(sale) }
     }
 
     fn is_resumed(&self, sale: SaleIndex) -> bool {

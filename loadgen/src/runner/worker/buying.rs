@@ -36,12 +36,13 @@ impl<S: Session> Worker<'_, S> {
         }
     }
 
-    /// Asks for units of one sale.
+    /// Asks for units of one sale, for no more than one hold may have.
     pub(super) fn ask(&mut self, errand: Errand, person: Person, quantity: u32, refusals: u32, intended_ns: u64) {
-        let (sale, quantity) = match self.purpose(errand) {
-            Purpose::Wants(sale) => (sale, quantity.min(self.run.scenario.sales[sale].largest)),
-            _ => (self.people.sale(person), quantity),
+        let sale = match self.purpose(errand) {
+            Purpose::Wants(sale) => sale,
+            _ => self.people.sale(person),
         };
+        let quantity = quantity.min(self.run.scenario.sales[sale].largest);
         let buyer = People::buyer(person);
         let dice = &mut self.dice;
         let link = self.admission.link(sale, person, || index(whole(dice.fraction() * 1e9)));
@@ -143,7 +144,8 @@ impl<S: Session> Worker<'_, S> {
     fn refused(&mut self, request: &Request, refusal: Refusal) {
         let Request { errand, person, line: Line { sale, quantity }, exchange, refusals, borrowed } = *request;
         let stage = self.stage(errand);
-        let let_in = !borrowed && self.admission.judge(sale, person, exchange).surely;
+        let is_shut_out = matches!(refusal, Refusal::NotEligible | Refusal::BadInvitation);
+        let let_in = is_shut_out && !borrowed && self.admission.judge(sale, person, exchange).surely;
         self.log.stages[stage].counts.refused[refusal.place()] += 1;
         self.log.sales[sale].asked += 1;
         self.log.sales[sale].refused(refusal, exchange, quantity, let_in);

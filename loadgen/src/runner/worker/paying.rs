@@ -9,8 +9,11 @@ use crate::{
     people::Person,
     runner::timers::Action,
     scenario::{Paying, Payment},
-    target::{Answer, CancelReply, ConfirmReply, Pending, Session},
-    verify::{EXPIRY_SLACK, log::Exchange},
+    target::{Answer, CancelReply, ConfirmReply, Line, Pending, Session},
+    verify::{
+        EXPIRY_SLACK,
+        log::{Exchange, HoldRecord},
+    },
 };
 
 /// Of so many sales one is asked whether its units are still the ones that were held.
@@ -154,13 +157,20 @@ impl<S: Session> Worker<'_, S> {
         }
         let lines = self.lines(hold);
         let Some(ticket) = &self.own[hold].ticket else { return };
-        for line in lines {
-            let record = &mut self.log.holds[line];
-            if self.run.scenario.sales[record.sale].has_faces()
-                && let Some(units) = self.session.units(record.sale, ticket)
-            {
-                record.sold_as(units);
-            }
+        let faced = |record: &HoldRecord| self.run.scenario.sales[record.sale].has_faces();
+        if !self.log.holds[lines.clone()].iter().any(faced) {
+            return;
+        }
+        let first = &self.log.holds[hold];
+        let units = if first.basket.is_some() {
+            let records = self.log.holds[lines.clone()].iter();
+            let wanted: Vec<_> = records.map(|record| Line { sale: record.sale, quantity: record.quantity }).collect();
+            self.session.units_of_basket(ticket, &wanted)
+        } else {
+            self.session.units(first.sale, ticket).map(|units| vec![units])
+        };
+        for (line, units) in lines.zip(units.into_iter().flatten()) {
+            self.log.holds[line].sold_as(units);
         }
     }
 

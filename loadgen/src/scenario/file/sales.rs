@@ -236,7 +236,7 @@ impl Popularity {
 
 /// What the engine thinks of a sale.
 fn check(plan: SalePlan, spanned: &Spanned<SaleTable>, source: &Source<'_>) -> Result<SalePlan, ScenarioError> {
-    plan.spec(Timestamp::MIN).check().map_err(|error| match error {
+    plan.spec(Timestamp::MIN, &[]).check().map_err(|error| match error {
         SpecError::Stock { .. } => source.wrong(&spanned.get_ref().stock, error.to_string()),
         error => source.wrong(spanned, error.to_string()),
     })?;

@@ -341,19 +341,11 @@ impl Room {
         let of = |is_so: fn(&State) -> bool| -> u64 {
             self.holds.values().filter(|hold| is_so(&hold.state)).map(|hold| cents(&hold.units)).sum()
         };
-        let tenth = (self.amounts.len() / 10).max(1);
-        let mut tenth_means_milli = [0; 10];
-        for (mean, amounts) in tenth_means_milli.iter_mut().zip(self.amounts.chunks(tenth)) {
-            *mean = amounts.iter().map(|cents| u64::from(*cents)).sum::<u64>() * 1_000 / amounts.len() as u64;
-        }
         Some(AmountTotals {
             budget: plan.budget,
             free: self.units.iter().map(|unit| u64::from(self.amounts[*unit as usize])).sum(),
             held: of(|state| *state == State::Held),
             sold: of(|state| matches!(state, State::Sold(_))),
-            min: self.amounts.iter().copied().min().unwrap_or(0),
-            max: self.amounts.iter().copied().max().unwrap_or(0),
-            tenth_means_milli,
         })
     }
 }
