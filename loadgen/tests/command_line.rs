@@ -34,7 +34,15 @@ fn help_teaches_by_examples() {
 fn list_shows_every_built_in_sale() {
     let (code, stdout, stderr) = loadgen(&["list"]);
     assert_eq!((code, stderr.as_str()), (0, ""));
-    for words in [["meizu-mx3", "2,099"], ["guijiaoqi-books", "200"], ["postcards", "1,000"]] {
+    for words in [
+        ["meizu-mx3", "2,099"],
+        ["guijiaoqi-books", "200"],
+        ["postcards", "1,000"],
+        ["strawberry-festival", "10,000"],
+        ["cash-for-all", "1,500,000"],
+        ["device-drops", "9,300"],
+        ["every-shop", "80,000,000"],
+    ] {
         assert!(stdout.lines().any(|line| words.iter().all(|word| line.contains(word))), "{stdout}");
     }
 }

@@ -7,6 +7,10 @@ pub const fn built_ins() -> &'static [(&'static str, &'static str)] {
         ("meizu-mx3", include_str!("../../scenarios/meizu-mx3.toml")),
         ("guijiaoqi-books", include_str!("../../scenarios/guijiaoqi-books.toml")),
         ("postcards", include_str!("../../scenarios/postcards.toml")),
+        ("strawberry-festival", include_str!("../../scenarios/strawberry-festival.toml")),
+        ("cash-for-all", include_str!("../../scenarios/cash-for-all.toml")),
+        ("device-drops", include_str!("../../scenarios/device-drops.toml")),
+        ("every-shop", include_str!("../../scenarios/every-shop.toml")),
     ]
 }
 
@@ -21,7 +25,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::scenario::{AudiencePlan, Scenario};
+    use crate::scenario::{AudiencePlan, Scenario, UnitsPlan};
 
     #[test]
     fn every_built_in_scenario_reads_and_carries_its_own_name() {
@@ -33,14 +37,25 @@ mod tests {
     }
 
     #[test]
-    fn the_meizu_crowd_is_large_and_not_all_of_it_was_let_in() {
+    fn the_stories_have_their_figures() {
+        let units = |name| Scenario::find(name).unwrap().units();
+        assert_eq!(units("guijiaoqi-books"), 200);
+        assert_eq!(units("postcards"), 1_000);
+        assert_eq!(units("cash-for-all"), 1_500_000);
+        let shops = Scenario::find("every-shop").unwrap();
+        assert_eq!((shops.sales.len(), shops.units()), (400_000, 80_000_000));
+        let cash = &Scenario::find("cash-for-all").unwrap().sales[0];
+        let UnitsPlan::Amounts(amounts) = &cash.units else { panic!("no amounts") };
+        assert_eq!(amounts.budget, u64::from(cash.stock) * 200, "two yuan each");
+    }
+
+    #[test]
+    fn the_meizu_crowd_is_large_and_comes_in_three_stages() {
         let scenario = Scenario::find("meizu-mx3").unwrap();
-        assert_eq!(scenario.units(), 2_099);
-        assert!(scenario.crowd.people >= 250_000);
-        assert!(scenario.visits() >= 250_000.0);
-        assert!(scenario.crowd.registered.0 < 1.0);
-        assert_eq!(scenario.sales[0].audience, AudiencePlan::Registered);
-        assert!(scenario.sales[0].registered_beforehand);
+        assert_eq!((scenario.sales[0].name.as_str(), scenario.sales[0].stock), ("mx3", 2_099));
+        assert_eq!(scenario.stages, ["register", "exchange", "grab"]);
+        assert_eq!(scenario.sales[0].audience, AudiencePlan::Invited);
+        assert!(scenario.crowd.people >= 250_000 && scenario.visits() >= 500_000.0);
     }
 
     #[test]
