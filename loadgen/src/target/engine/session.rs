@@ -168,7 +168,7 @@ impl Session for EngineSession {
     ) -> Result<Held<EngineTicket>, Refusal> {
         let Some(on_sale) = self.shop.sales.get(sale) else { return Err(Refusal::NoSuchSale) };
         let answer = match self.shop.link(sale, link_of) {
-            Some(invitation) => on_sale.reserve_invited(buyer, quantity, &invitation),
+            Some(invitation) => on_sale.request(buyer).quantity(quantity).invitation(&invitation).reserve(),
             None => on_sale.reserve(buyer, quantity),
         };
         let answer = answer.map(|hold| held(&hold, self.shop.is_faced(sale)));
@@ -231,8 +231,12 @@ impl Session for EngineSession {
     }
 
     fn join(&mut self, sale: SaleIndex, buyer: u64) -> JoinReply {
-        let Some(sale) = self.shop.sales.get(sale) else { return JoinReply::Failed };
-        match sale.join(buyer) {
+        let Some(on_sale) = self.shop.sales.get(sale) else { return JoinReply::Failed };
+        let answer = match self.shop.link(sale, buyer) {
+            Some(invitation) => on_sale.request(buyer).invitation(&invitation).join(),
+            None => on_sale.join(buyer),
+        };
+        match answer {
             Ok(queued) => JoinReply::Joined(place(queued)),
             Err(JoinError::UnitsFree | JoinError::Rejected(Rejection::SoldOut)) => JoinReply::NothingToWaitFor,
             Err(JoinError::Full { .. }) => JoinReply::Full,
