@@ -137,6 +137,21 @@ impl Sale {
         invitation: Option<&Invitation>,
     ) -> Result<Hold<'_>, Rejection> {
         self.check_quantity(quantity)?;
+        if self.inner.allocator.gate().is_only_sold_out() {
+            // Most of a crowd ends here: it needs neither the time nor the buyer, and pays for nothing that follows.
+            return Err(Rejection::SoldOut);
+        }
+        self.reserve_or_refuse(buyer, quantity, invitation)
+    }
+
+    /// Not inlined: whoever is told "sold out" should not save the registers that only this needs.
+    #[inline(never)]
+    fn reserve_or_refuse(
+        &self,
+        buyer: Buyer,
+        quantity: u32,
+        invitation: Option<&Invitation>,
+    ) -> Result<Hold<'_>, Rejection> {
         let made = self.make(buyer, quantity, invitation, |_| {})?;
         Ok(self.held(buyer, quantity, made))
     }
@@ -160,7 +175,7 @@ impl Sale {
         entered: impl FnOnce(u32),
     ) -> Result<Made, Rejection> {
         if self.inner.allocator.gate().is_only_sold_out() {
-            // Most of a crowd ends here: it needs neither the time nor the buyer.
+            // It needs neither the time nor the buyer.
             return Err(Rejection::SoldOut);
         }
         let now = self.engine.now();
