@@ -5,7 +5,13 @@ mod buying;
 mod paying;
 mod queueing;
 
-use std::{collections::VecDeque, hint, mem, sync::atomic::Ordering, thread, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    hint, mem,
+    sync::atomic::Ordering,
+    thread,
+    time::Duration,
+};
 
 use self::admission::Admission;
 use super::{
@@ -96,6 +102,8 @@ pub(super) struct Worker<'a, S: Session> {
     baskets: u64,
     /// What each of those who joined a queue came for.
     errands: Vec<Errand>,
+    /// Who is in a queue now.
+    queued: HashSet<(SaleIndex, Person)>,
     under_way: VecDeque<UnderWay<S::Pending>>,
     acks: String,
     untold: Progress,
@@ -135,6 +143,7 @@ impl<'a, S: Session> Worker<'a, S> {
             own: Vec::new(),
             baskets: 0,
             errands: Vec::new(),
+            queued: HashSet::new(),
             under_way: VecDeque::new(),
             acks: String::new(),
             untold: Progress::default(),

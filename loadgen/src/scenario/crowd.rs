@@ -123,12 +123,14 @@ pub struct Waiting {
     pub pays: Share,
     /// How often they look whether it is their turn.
     pub every: Span,
+    /// How long they wait before they give up; for ever if it isn't said.
+    pub patience: Option<Span>,
 }
 
 impl Default for Waiting {
     fn default() -> Self {
         let every = Span(Duration::from_secs(10));
-        Self { share: Share(0.0), leaves: Share(0.0), accepts: Share(0.5), pays: Share(1.0), every }
+        Self { share: Share(0.0), leaves: Share(0.0), accepts: Share(0.5), pays: Share(1.0), every, patience: None }
     }
 }
 

@@ -140,9 +140,11 @@ impl Target for EngineTarget {
     }
 
     fn settle(&self) -> Result<(), TargetError> {
-        // Holds whose time has come are ended before the sums are taken.
+        // From here on nobody ticks, so that nothing moves while the sums are taken; holds whose time has come are
+        // ended before.
+        drop(lock(&self.driver).take());
         self.engine.tick(self.engine.now());
-        Ok(())
+        self.engine.sync().map_err(failed)
     }
 
     fn totals(&self, sale: SaleIndex) -> Result<Option<Totals>, TargetError> {
@@ -164,11 +166,20 @@ impl Target for EngineTarget {
 
     fn journal(&self) -> Result<Option<JournalProof>, TargetError> {
         // From here on nobody appends, so that the journal can be read to its end.
-        drop(self.driver.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(lock(&self.driver).take());
         self.engine.sync().map_err(failed)?;
-        let sales = journalled_sales(&self.journal)?;
+        let (mut sales, mut digests): (Vec<JournalledSale>, HashMap<String, Digest>) = Default::default();
+        for order in JournalReader::open(&self.journal).map_err(failed)? {
+            let (sale, order) = order.map_err(failed)?;
+            let (sequence, buyer, quantity) = (order.sequence, order.buyer, order.quantity);
+            match digests.get_mut(&sale) {
+                Some(digest) => digest.add(sequence, buyer, quantity),
+                None => digests.entry(sale.clone()).or_default().add(sequence, buyer, quantity),
+            }
+            sales.push(journalled((sale, order))?);
+        }
         let stats = self.engine.journal_stats().unwrap_or_default();
-        let digests = journal_digests(&self.journal)?;
+        let digests = digests.into_iter().map(|(name, digest)| (name, digest.as_u128())).collect();
         Ok(Some(JournalProof { records: stats.records, bytes: stats.bytes, sales, digests }))
     }
 
@@ -211,15 +222,6 @@ fn journalled((sale, order): (String, SoldRecord)) -> Result<JournalledSale, Tar
         quantity: order.quantity,
         payment: order.payment.to_string(),
     })
-}
-
-fn journal_digests(journal: &Path) -> Result<Vec<(String, u128)>, TargetError> {
-    let mut digests: HashMap<String, Digest> = HashMap::new();
-    for order in JournalReader::open(journal).map_err(failed)? {
-        let (sale, order) = order.map_err(failed)?;
-        digests.entry(sale).or_default().add(order.sequence, order.buyer, order.quantity);
-    }
-    Ok(digests.into_iter().map(|(name, digest)| (name, digest.as_u128())).collect())
 }
 
 /// The target's sums of a sale, as they are now.

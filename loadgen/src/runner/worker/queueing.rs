@@ -19,6 +19,10 @@ impl<S: Session> Worker<'_, S> {
         let Request { errand, person, line: Line { sale, .. }, .. } = *request;
         let stage = self.stage(errand);
         let may = self.run.scenario.sales[sale].waitlist.is_some() && self.people.waits(person);
+        if may && self.queued.contains(&(sale, person)) {
+            // It waits already, since another stage.
+            return true;
+        }
         if !may || !self.fates.start_waiting(stage, person) {
             return false;
         }
@@ -35,6 +39,7 @@ impl<S: Session> Worker<'_, S> {
                 let number = u32::try_from(self.log.queues.len()).unwrap_or(u32::MAX);
                 self.log.queues.push(QueueRecord { sale, buyer, place, joined, still_queued: at_join, fate });
                 self.errands.push(errand);
+                self.queued.insert((sale, person));
                 self.look_later(number, 1, joined.replied_ns);
                 return true;
             }
@@ -79,27 +84,36 @@ impl<S: Session> Worker<'_, S> {
         match reply {
             WaitReply::Queued(_) => {
                 self.log.queues[number].still_queued = exchange;
-                if looks == LEAVES_AT_LOOK && self.people.leaves_the_queue(person) {
+                let waited_ns = exchange.replied_ns.saturating_sub(self.log.queues[number].joined.replied_ns);
+                let patience = self.run.scenario.waiting.patience;
+                let gives_up = patience.is_some_and(|patience| waited_ns > self.run.clock.real_ns(patience.0));
+                if gives_up || (looks == LEAVES_AT_LOOK && self.people.leaves_the_queue(person)) {
                     self.leave(number, sale, person, exchange.replied_ns);
                 } else {
                     self.look_later(place, looks.saturating_add(1), exchange.replied_ns);
                 }
             }
             WaitReply::Offered(held) => {
-                self.log.queues[number].fate = QueueFate::Offered(exchange);
+                self.resolve(number, QueueFate::Offered(exchange));
                 self.log.stages[stage].counts.offered += 1;
-                self.fates.stop_waiting(stage, person);
                 self.offered(errand, person, sale, held, exchange);
             }
-            WaitReply::Gone => {
-                self.log.queues[number].fate = QueueFate::Gone(exchange);
-                self.fates.stop_waiting(stage, person);
-            }
+            WaitReply::Gone => self.resolve(number, QueueFate::Gone(exchange)),
             WaitReply::Failed => {
                 self.note_failure();
                 self.look_later(place, looks, exchange.replied_ns);
             }
         }
+    }
+
+    /// Ends somebody's time in a queue.
+    fn resolve(&mut self, number: usize, fate: QueueFate) {
+        let queue = &mut self.log.queues[number];
+        queue.fate = fate;
+        let person = Person::try_from(queue.buyer - 1).unwrap_or(Person::MAX);
+        self.queued.remove(&(queue.sale, person));
+        let stage = self.stage(self.errands[number]);
+        self.fates.stop_waiting(stage, person);
     }
 
     fn leave(&mut self, number: usize, sale: SaleIndex, person: Person, intended_ns: u64) {
@@ -109,10 +123,7 @@ impl<S: Session> Worker<'_, S> {
             self.queue_request(errand, |session, buyer| session.leave(sale, buyer), person, intended_ns);
         self.log.stages[stage].counts.leaves += 1;
         match reply {
-            LeaveReply::Left => {
-                self.log.queues[number].fate = QueueFate::Left(exchange);
-                self.fates.stop_waiting(stage, person);
-            }
+            LeaveReply::Left => self.resolve(number, QueueFate::Left(exchange)),
             // The turn came just before: it is taken after all.
             LeaveReply::NotQueued => {
                 let place = u32::try_from(number).unwrap_or(u32::MAX);
