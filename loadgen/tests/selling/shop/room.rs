@@ -268,7 +268,7 @@ impl Room {
         self.bought.insert(hold.buyer);
         if self.broken == Broken::ChangesTheUnit {
             for unit in &mut hold.units {
-                *unit += 1;
+                *unit = (*unit + 1) % self.plan.stock;
             }
         }
         if self.broken != Broken::ForgetsToJournal || self.journal.len() != 3 {
