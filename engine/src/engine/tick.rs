@@ -193,7 +193,9 @@ impl EngineInner {
                 });
                 // A hold that was just seen may have the unit of one that has ended meanwhile: the end stands first.
                 write_ends(sale, at, batch);
-                records.iter().for_each(|record| write_change(sale, record, at, batch));
+                for record in &records {
+                    write_change(sale, record, at, batch);
+                }
                 next
             });
             // If the journal has stopped: as in `write_expired`.

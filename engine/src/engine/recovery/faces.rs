@@ -163,8 +163,9 @@ impl Marks {
 
     /// From which unit on all are free, and no hold is known to have had one.
     pub(super) fn fresh(&self) -> u32 {
-        let end = (self.words.len() as u64 * 64).min(self.numbers);
-        u32::try_from(end).expect("units are u32")
+        let last = self.words.iter().rposition(|word| *word != 0);
+        let end = last.map_or(0, |at| at as u64 * 64 + u64::from(64 - self.words[at].leading_zeros()));
+        u32::try_from(end.min(self.numbers)).expect("units are u32")
     }
 
     /// The units below `fresh` that are free, the highest first: what is put back last is taken first.
