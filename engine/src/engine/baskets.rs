@@ -21,6 +21,7 @@ use super::{
     events::EventKind,
     faces::Unit,
     inner::{EngineInner, home},
+    late::Late,
     pending::Pending,
     sale::{Sale, ended},
     state::SaleInner,
@@ -378,12 +379,20 @@ impl Baskets {
 
     /// What is in a basket, in the order of its sales' making; how it ended, if it has ended unsold.
     ///
+    /// The token of an expired basket that was paid late, and had all again, names what was sold in its place.
+    ///
     /// # Errors
     /// [`CancelError`] if the token is no basket's, or the basket has ended unsold.
     pub fn lines(&self, token: &Token) -> Result<Vec<BasketLine>, CancelError> {
-        let (id, inner) = (self.desk.open_token(token)?, &self.desk.inner);
+        let (mut id, inner) = (self.desk.open_token(token)?, &self.desk.inner);
         loop {
             let standing = inner.allocator.standing(id);
+            if matches!(standing, Standing::Ended(End::Expired) | Standing::Gone)
+                && let Some(Late::Reacquired(new)) = inner.late.lock().get(id)
+            {
+                id = new;
+                continue;
+            }
             if matches!(standing, Standing::Ended(_) | Standing::Gone) {
                 return Err(CancelError::Ended(ended(standing)));
             }

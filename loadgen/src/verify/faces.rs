@@ -42,6 +42,8 @@ pub struct AmountFigures {
     pub held_cents: Option<u64>,
     /// Nobody's, by the target.
     pub free_cents: Option<u64>,
+    /// Sold by this run and earlier ones, by the target.
+    pub sold_in_all_cents: Option<u64>,
     /// Amounts that were given.
     pub drawn: u64,
     /// The least of them.
@@ -190,7 +192,10 @@ fn check_amounts(
     });
     let wrong = beyond.or(another).or(uneven).or(differs);
     invariants.check("amounts_add_up", wrong, || {
-        format!("{name}: {given} of {} cents given, {sold_cents} sold, to the cent", plan.budget)
+        let AmountTotals { free, held, sold, .. } = told.unwrap_or_default();
+        let sums =
+            told.map_or(String::new(), |_| format!("; {sold} sold + {held} held + {free} free = {}", plan.budget));
+        format!("{name}: {given} of {} cents given, {sold_cents} sold, to the cent{sums}", plan.budget)
     });
     let mut in_turn: Vec<(u64, u32)> = had.iter().map(|unit| (unit.from, unit.cents)).collect();
     in_turn.sort_unstable_by_key(|(from, _)| *from);
@@ -200,6 +205,7 @@ fn check_amounts(
         sold_cents,
         held_cents: told.map(|told| told.held),
         free_cents: told.map(|told| told.free),
+        sold_in_all_cents: told.map(|told| told.sold),
         drawn: count(had.len()),
         min_cents: had.iter().map(|unit| unit.cents).min().unwrap_or(0),
         max_cents: had.iter().map(|unit| unit.cents).max().unwrap_or(0),

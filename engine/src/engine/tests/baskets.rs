@@ -136,6 +136,11 @@ fn a_basket_that_is_paid_late_gets_everything_again_or_nothing() {
                 assert!(whole && receipt.quantity == 3);
                 assert_eq!(pay_basket(&baskets, &token), Confirmation::AlreadyConfirmed(receipt));
                 assert_eq!((units(&day).2, units(&camp).2), (2, 1));
+                let lines = baskets.lines(&token).unwrap();
+                assert!(
+                    lines.len() == 2 && lines.iter().all(|line| line.order == Some(1)),
+                    "what was sold in its place"
+                );
             }
             Confirmation::PaidLateSoldOut => {
                 assert!(!whole);

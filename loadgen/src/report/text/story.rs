@@ -96,6 +96,10 @@ fn units(text: &mut String, face: &FaceFigures) -> fmt::Result {
         money(max_cents.into()),
         money_of_milli(mean_milli)
     )?;
+    if let (Some(sold), Some(held), Some(free)) = (amounts.sold_in_all_cents, amounts.held_cents, amounts.free_cents) {
+        let [sum, sold, held, free] = [sold + held + free, sold, held, free].map(money);
+        writeln!(text, "           in all, earlier runs included: {sold} sold + {held} on hold + {free} free = {sum}")?;
+    }
     let means = |tenths: &[u64; 10]| tenths.map(money_of_milli).join(" ");
     writeln!(text, "           mean of each tenth, first to last drawn: {}", means(&amounts.tenths_as_drawn_milli))?;
     writeln!(text, "           and by place in the list: {}", means(&amounts.tenths_by_place_milli))
