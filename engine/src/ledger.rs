@@ -34,7 +34,7 @@ mod status;
 mod tests;
 mod verify;
 
-use std::{fmt, future::poll_fn, num::NonZeroU16, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{fmt, num::NonZeroU16, sync::Arc, time::Duration};
 
 pub use crate::{Identity, SaleHead, SoldRecord, Source};
 pub use driver::LedgerDriver;
@@ -45,6 +45,7 @@ pub use status::{Connection, LedgerStatus, SaleStatus, Undelivered};
 pub use verify::{SaleComparison, verify};
 
 use courier::Courier;
+use driver::work_until;
 use link::{Endpoint, Limits};
 use status::{Board, Goal};
 
@@ -184,17 +185,7 @@ impl RedisLedger {
             };
             courier.run().await
         };
-        let (mut stop, mut work) = (pin!(stop), pin!(work));
-        poll_fn(|context| {
-            if stop.as_mut().poll(context).is_ready() {
-                return Poll::Ready(());
-            }
-            match work.as_mut().poll(context) {
-                Poll::Ready(never) => match never {},
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await;
+        work_until(work, stop).await;
     }
 
     /// Delivers on a thread of its own, named `sellout-ledger`, for programs without tokio.

@@ -8,6 +8,7 @@ mod journal;
 pub mod ledger;
 mod payment;
 mod spec;
+mod text;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use core::{Buyer, End, Invitation, InvitationError, MAX_CAP, MAX_STOCK, SaleName, Timestamp, Token, TokenError};

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-/// The longest payment id, in bytes.
-const LONGEST: usize = 64;
+use crate::text::{ShortText, Unfit};
 
 /// The provider's name for a payment: 1 to 64 bytes of printable ASCII.
 ///
@@ -18,10 +17,7 @@ const LONGEST: usize = 64;
 /// # Ok::<(), sellout::PaymentIdError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PaymentId {
-    length: u8,
-    bytes: [u8; LONGEST],
-}
+pub struct PaymentId(ShortText);
 
 /// Why a text can't be a payment id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,23 +45,16 @@ impl PaymentId {
     /// # Errors
     /// [`PaymentIdError`] if the text is empty, longer than 64 bytes, or not printable ASCII without spaces.
     pub fn new(text: &str) -> Result<Self, PaymentIdError> {
-        let length = text.len();
-        if length == 0 || length > LONGEST {
-            return Err(PaymentIdError::Length { length });
-        }
-        if let Some(at) = text.bytes().position(|byte| !byte.is_ascii_graphic()) {
-            return Err(PaymentIdError::Byte { byte: text.as_bytes()[at], at });
-        }
-        let mut bytes = [0; LONGEST];
-        bytes[..length].copy_from_slice(text.as_bytes());
-        Ok(Self { length: length.to_le_bytes()[0], bytes })
+        ShortText::new(text).map(Self).map_err(|unfit| match unfit {
+            Unfit::Length(length) => PaymentIdError::Length { length },
+            Unfit::Byte { byte, at } => PaymentIdError::Byte { byte, at },
+        })
     }
 
     /// The provider's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        // Checked when it was made: printable ASCII.
-        str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
+        self.0.as_str()
     }
 }
 

@@ -21,13 +21,13 @@ use super::{
     sale::{Hold, Sale, ended},
     waitlist::{JoinError, Place},
 };
-use crate::core::{
-    Buyer, Invitation,
-    allocator::{Share, Standing},
+use crate::{
+    core::{
+        Buyer, Invitation,
+        allocator::{Share, Standing},
+    },
+    text::{ShortText, Unfit},
 };
-
-/// The longest key, in bytes.
-const LONGEST: usize = 64;
 
 /// The name that a client gives to one request, to ask twice and buy once: 1 to 64 bytes of printable ASCII.
 ///
@@ -41,10 +41,7 @@ const LONGEST: usize = 64;
 /// # Ok::<(), sellout::RequestKeyError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RequestKey {
-    length: u8,
-    bytes: [u8; LONGEST],
-}
+pub struct RequestKey(ShortText);
 
 /// Why a text can't be a request's key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,23 +69,16 @@ impl RequestKey {
     /// # Errors
     /// [`RequestKeyError`] if the text is empty, longer than 64 bytes, or not printable ASCII without spaces.
     pub fn new(text: &str) -> Result<Self, RequestKeyError> {
-        let length = text.len();
-        if length == 0 || length > LONGEST {
-            return Err(RequestKeyError::Length { length });
-        }
-        if let Some(at) = text.bytes().position(|byte| !byte.is_ascii_graphic()) {
-            return Err(RequestKeyError::Byte { byte: text.as_bytes()[at], at });
-        }
-        let mut bytes = [0; LONGEST];
-        bytes[..length].copy_from_slice(text.as_bytes());
-        Ok(Self { length: length.to_le_bytes()[0], bytes })
+        ShortText::new(text).map(Self).map_err(|unfit| match unfit {
+            Unfit::Length(length) => RequestKeyError::Length { length },
+            Unfit::Byte { byte, at } => RequestKeyError::Byte { byte, at },
+        })
     }
 
     /// The client's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        // Checked when it was made: printable ASCII.
-        str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
+        self.0.as_str()
     }
 }
 

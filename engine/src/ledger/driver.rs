@@ -1,8 +1,11 @@
 //! A thread of its own for the ledger, for programs without tokio.
 
 use std::{
-    fmt, panic,
-    pin::Pin,
+    convert::Infallible,
+    fmt,
+    future::poll_fn,
+    panic,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     thread,
@@ -12,6 +15,21 @@ use std::{
 use tokio::{runtime, sync::oneshot};
 
 use super::{LedgerError, LedgerStatus, RedisLedger, Undelivered};
+
+/// Works until `stop` is ready.
+pub(super) async fn work_until(work: impl Future<Output = Infallible>, stop: impl Future<Output = ()>) {
+    let (mut stop, mut work) = (pin!(stop), pin!(work));
+    poll_fn(|context| {
+        if stop.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        match work.as_mut().poll(context) {
+            Poll::Ready(never) => match never {},
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+}
 
 /// A running ledger on a thread named `sellout-ledger`.
 ///

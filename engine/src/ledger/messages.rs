@@ -19,11 +19,16 @@ mod carrier;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, future::poll_fn, pin::pin, task::Poll, time::Duration};
+use std::{fmt, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{Connection, LedgerError, Options, driver::Worker, link::Endpoint, row};
+use super::{
+    Connection, LedgerError, Options,
+    driver::{Worker, work_until},
+    link::Endpoint,
+    row,
+};
 use crate::{MessageId, Outbox, SeekError};
 
 use carrier::{Carrier, Keys};
@@ -203,17 +208,7 @@ impl RedisMessages {
             let Self { endpoint, options, board, script, .. } = self;
             Carrier { endpoint, options, board, script, keys, outbox: &mut outbox }.run().await
         };
-        let (mut stop, mut work) = (pin!(stop), pin!(work));
-        poll_fn(|context| {
-            if stop.as_mut().poll(context).is_ready() {
-                return Poll::Ready(());
-            }
-            match work.as_mut().poll(context) {
-                Poll::Ready(never) => match never {},
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await;
+        work_until(work, stop).await;
     }
 
     /// Delivers on a thread of its own, named `sellout-messages`, for programs without tokio.
