@@ -66,6 +66,24 @@ impl World {
     }
 }
 
+/// A folder for a journal; it goes with the first of the two.
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("sales.journal");
+    (parent, dir)
+}
+
+/// The folder as a killed process would leave it: what was written, without a goodbye.
+fn copy(dir: &Path) -> (tempfile::TempDir, PathBuf) {
+    let (parent, to) = folder();
+    std::fs::create_dir(&to).unwrap();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+    (parent, to)
+}
+
 /// Confirms and waits.
 fn pay(sale: &Sale, token: &Token) -> Confirmation {
     sale.confirm(token, PaymentId::from(1)).unwrap().wait().unwrap()

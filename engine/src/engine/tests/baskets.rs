@@ -1,9 +1,6 @@
 //! Baskets: all or nothing, one end, one order in each sale; on a manual clock and across crashes.
 
-use super::{
-    journaled::{copy, folder},
-    *,
-};
+use super::*;
 use crate::{BasketRejection, BasketRules, Baskets, CancelError, Ended, JournalReader, TokenError};
 
 fn tickets(name: &str, stock: u32) -> SaleSpec {

@@ -27,27 +27,21 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 /// A journal's folder, and the copies that crashes left.
-struct Folders(Vec<tempfile::TempDir>);
+struct Folders(Vec<(tempfile::TempDir, PathBuf)>);
 
 impl Folders {
     fn new() -> (Self, World) {
-        let parent = tempfile::tempdir().unwrap();
-        let world = World::open(&parent.path().join("j"));
-        (Self(vec![parent]), world)
+        let (parent, dir) = folder();
+        let world = World::open(&dir);
+        (Self(vec![(parent, dir)]), world)
     }
 
     /// The process dies; another one opens what is in the folder.
     fn crash(&mut self, world: World) -> World {
-        let (from, parent) = (self.0.last().unwrap().path().join("j"), tempfile::tempdir().unwrap());
-        let to = parent.path().join("j");
-        std::fs::create_dir(&to).unwrap();
-        for entry in std::fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-        self.0.push(parent);
+        let (parent, dir) = copy(&self.0.last().unwrap().1);
         let now = world.engine.now();
-        let next = World::open_at(&to, now);
+        let next = World::open_at(&dir, now);
+        self.0.push((parent, dir));
         // The dead one writes into the old folder, if at all.
         drop(world);
         next

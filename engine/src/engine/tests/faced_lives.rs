@@ -136,13 +136,7 @@ impl Life {
 
     /// The process dies; another one opens what is in the folder.
     fn crash(&mut self) {
-        let parent = tempfile::tempdir().unwrap();
-        let dir = parent.path().join("j");
-        std::fs::create_dir(&dir).unwrap();
-        for entry in std::fs::read_dir(&self.dir).unwrap() {
-            let entry = entry.unwrap();
-            std::fs::copy(entry.path(), dir.join(entry.file_name())).unwrap();
-        }
+        let (parent, dir) = copy(&self.dir);
         let now = self.world.engine.now();
         self.world = World::open_at(&dir, now);
         self.dir = dir;

@@ -1,9 +1,6 @@
 //! Units with a face: fixed with the hold, kept with the order, back as themselves, across crashes.
 
-use super::{
-    journaled::{copy, folder},
-    *,
-};
+use super::*;
 use crate::{
     Amounts, BasketRules, ChangeError, Ended, Face, FaceError, SpecError, Unit, Units, UnitsError, WaitOrder, Waiting,
     Waitlist,

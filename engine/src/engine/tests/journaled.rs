@@ -8,23 +8,6 @@ use crate::{
     journal::{Change, Fault, SimDisk},
 };
 
-pub(super) fn folder() -> (tempfile::TempDir, PathBuf) {
-    let parent = tempfile::tempdir().unwrap();
-    let dir = parent.path().join("sales.journal");
-    (parent, dir)
-}
-
-/// The folder as a killed process would leave it: what was written, without a goodbye.
-pub(super) fn copy(dir: &Path) -> (tempfile::TempDir, PathBuf) {
-    let (parent, to) = folder();
-    std::fs::create_dir(&to).unwrap();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
-    (parent, to)
-}
-
 #[test]
 fn acknowledged_sales_and_journaled_holds_come_back_with_their_tokens() {
     let (_parent, dir) = folder();

@@ -43,23 +43,6 @@ fn entries(sale: &Sale) -> (usize, usize) {
     sale.inner.keys.entries().unwrap()
 }
 
-fn folder() -> (tempfile::TempDir, PathBuf) {
-    let parent = tempfile::tempdir().unwrap();
-    let dir = parent.path().join("j");
-    (parent, dir)
-}
-
-/// The folder as a killed process would leave it.
-fn copy(dir: &Path) -> (tempfile::TempDir, PathBuf) {
-    let (parent, to) = folder();
-    std::fs::create_dir(&to).unwrap();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
-    (parent, to)
-}
-
 #[test]
 fn a_key_is_short_printable_text() {
     assert_eq!(RequestKey::new(""), Err(RequestKeyError::Length { length: 0 }));

@@ -9,10 +9,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use super::{
-    journaled::{copy, folder},
-    *,
-};
+use super::*;
 use crate::{
     Audience, DeliverError, FileSink, FileSinkError, Identity, Message, MessageId, MessageKind, MessageSink, SeekError,
     journal::{Access, Disk, Fault, Flaw, SimDisk},

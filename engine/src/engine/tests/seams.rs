@@ -1,9 +1,6 @@
 //! Where features meet: cases in which each of them is right by itself, on a manual clock and across crashes.
 
-use super::{
-    journaled::{copy, folder},
-    *,
-};
+use super::*;
 use crate::{BasketRules, Units};
 
 fn rules() -> BasketRules {

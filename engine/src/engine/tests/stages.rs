@@ -2,10 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{
-    journaled::{copy, folder},
-    *,
-};
+use super::*;
 use crate::{
     Audience, ChangeError, CreateError, EnrollError, Enrolled, Invitation, JoinError, ShipError, SpecError, WaitOrder,
     Waiting, Waitlist,

@@ -369,19 +369,10 @@ fn with_thirty_in_a_hundred_who_never_pay_everything_is_sold_and_every_return_we
     assert!(!line.is_empty());
 }
 
-fn copied(dir: &Path) -> tempfile::TempDir {
-    let parent = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), parent.path().join(entry.file_name())).unwrap();
-    }
-    parent
-}
-
 /// Another process opens the journal as it is now.
 fn reopened(world: &World, dir: &Path) -> ((World, tempfile::TempDir), Sale) {
-    let copy = copied(dir);
-    let other = World::open_at(copy.path(), world.engine.now());
+    let (copy, dir) = copy(dir);
+    let other = World::open_at(&dir, world.engine.now());
     let sale = other.engine.sale("books").unwrap();
     ((other, copy), sale)
 }
