@@ -121,26 +121,30 @@ impl Sale {
                 Standing::Sold { share, sequence } => {
                     Decision::Before(Verdict::Known(Confirmation::AlreadyConfirmed(self.receipt(id, share, sequence))))
                 }
-                Standing::Ended(End::Cancelled) => Decision::Before(Verdict::Known(Confirmation::CancelledBefore)),
-                Standing::Ended(End::Expired) | Standing::Gone => self.decide_late(id, now)?,
+                // The book comes first: after a crash it may know better than the slot how the hold has ended.
+                ended @ (Standing::Ended(_) | Standing::Gone) => match self.decide_late(id, now)? {
+                    None if ended == Standing::Ended(End::Cancelled) => known(Confirmation::CancelledBefore),
+                    None => known(Confirmation::HoldForgotten),
+                    Some(decision) => decision,
+                },
             });
         }
     }
 
     /// Decides about a payment for a hold that has expired, if it is still in the book.
-    fn decide_late(&self, id: HoldId, now: Timestamp) -> Result<Decision, ConfirmError> {
+    fn decide_late(&self, id: HoldId, now: Timestamp) -> Result<Option<Decision>, ConfirmError> {
         let mut book = self.inner.late.lock();
-        Ok(match book.get(id) {
-            None => Decision::Before(Verdict::Known(Confirmation::HoldForgotten)),
-            Some(Late::Refused(reason)) => Decision::Before(Verdict::Known(refused(reason))),
-            Some(Late::Reacquired(new)) => Decision::Before(match self.inner.allocator.standing(new) {
+        let Some(late) = book.get(id) else { return Ok(None) };
+        Ok(Some(match late {
+            Late::Refused(reason) => known(refused(reason)),
+            Late::Reacquired(new) => Decision::Before(match self.inner.allocator.standing(new) {
                 Standing::Sold { share, sequence } => {
                     Verdict::Known(Confirmation::AlreadyConfirmed(self.receipt(new, share, sequence)))
                 }
                 Standing::Confirming(share) => Verdict::Earlier(new, share),
                 standing => unreachable!("it was confirming when it was noted: {standing:?}"),
             }),
-            Some(Late::Expired(share)) => {
+            Late::Expired(share) => {
                 // The key of the expired hold, if it has one, stands for what is sold in its place.
                 let mut key = self.inner.keys.resume(id);
                 let key_epoch = self.engine.keys.key_epoch();
@@ -156,7 +160,7 @@ impl Sale {
                         }
                         book.set(id, Late::Reacquired(new));
                         self.engine.activate(&self.inner);
-                        return Ok(Decision::Sold { id: new, share, late: true, replaces: Some(id) });
+                        return Ok(Some(Decision::Sold { id: new, share, late: true, replaces: Some(id) }));
                     }
                     Err(Refusal::UnderWay) => return Err(ConfirmError::AttemptUnderWay),
                     Err(Refusal::Limit { .. }) => Reason::OverCap,
@@ -165,7 +169,7 @@ impl Sale {
                 book.set(id, Late::Refused(reason));
                 Decision::Refused(reason)
             }
-        })
+        }))
     }
 
     /// Numbers an order and writes down what was decided. Under the append lock.
@@ -265,6 +269,10 @@ impl Hold<'_> {
     pub fn confirm(self, payment: impl Into<PaymentId>) -> Result<Pending, ConfirmError> {
         self.sale.confirm_id(self.id, payment.into())
     }
+}
+
+fn known(confirmation: Confirmation) -> Decision {
+    Decision::Before(Verdict::Known(confirmation))
 }
 
 fn sold(receipt: Receipt, late: bool) -> Confirmation {

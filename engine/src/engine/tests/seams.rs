@@ -1,7 +1,7 @@
 //! Where features meet: cases in which each of them is right by itself, on a manual clock and across crashes.
 
 use super::*;
-use crate::{BasketRules, Units};
+use crate::{BasketRules, Units, journal::Record};
 
 fn rules() -> BasketRules {
     BasketRules::new().hold_for(seconds(600)).grace(seconds(2))
@@ -55,4 +55,57 @@ fn an_end_is_written_although_a_part_of_a_basket_has_its_slot_by_now() {
         let audit = world.engine.sale("books").unwrap().audit();
         assert_eq!((audit.free, audit.held, audit.sold), (1, 0, 1), "{audit}");
     }
+}
+
+#[test]
+fn a_late_order_stands_although_the_journal_has_first_seen_its_expired_hold_under_a_part_of_a_basket() {
+    let (_parent, dir) = folder();
+    let clock = Arc::new(ManualClock::starting_at(START));
+    let engine = Engine::options().clock(clock.clone()).stripes(1).open(&dir).unwrap();
+    let sale = engine.create(books(3)).unwrap();
+    let baskets = engine.baskets(rules()).unwrap();
+    use_up_fresh_slots(&sale);
+    let late = hold(&sale, 7);
+    engine.sync().unwrap();
+    clock.advance(seconds(62));
+    // A tick, which is stopped before it has written what has expired.
+    let (now, mut expired) = (engine.now(), Vec::new());
+    sale.inner.allocator.expire(
+        sale.inner.offset(now),
+        0,
+        |_| (),
+        |id, share, ()| {
+            sale.inner.late.lock().set(id, late::Late::Expired(share));
+            expired.push(tick::Expired { id, share, lines: Vec::new() });
+        },
+    );
+    let _part = baskets.reserve(8, &[(&sale, 1)]).unwrap();
+    let token = hold(&sale, 9);
+    assert!(matches!(pay(&sale, &token), Confirmation::Confirmed(_)));
+    engine.inner.write_expired(&sale.inner, &expired, now);
+    let Confirmation::PaidLate(receipt) = pay(&sale, &late) else { panic!("a unit is free") };
+    let (_copy, crashed) = copy(&dir);
+    let sale = World::open_at(&crashed, now).engine.sale("books").unwrap();
+    assert_eq!(pay(&sale, &late), Confirmation::AlreadyConfirmed(receipt));
+}
+
+#[test]
+fn an_end_is_written_although_the_slots_next_hold_has_ended_while_it_was_looked_at() {
+    let (_parent, dir) = folder();
+    let engine = Engine::options().stripes(1).open(&dir).unwrap();
+    let sale = engine.create(books(2).units(Units::Numbered { first: 1 })).unwrap();
+    use_up_fresh_slots(&sale);
+    let gone = sale.reserve(7, 1).unwrap().id;
+    engine.sync().unwrap();
+    sale.cancel_hold(gone).unwrap();
+    let next = sale.reserve(8, 1).unwrap();
+    let (id, at) = (next.id, engine.now());
+    assert_eq!(id.slot, gone.slot);
+    let (snapshot, share) = (sale.inner.allocator.slots().load(id.slot), sale.inner.allocator.share_of(id.slot));
+    next.cancel().unwrap();
+    let records = tick::change_records(&sale.inner, id.slot, snapshot, id.key_epoch, share, at);
+    let ended: Vec<_> = records
+        .map(|record| matches!(record, Record::Ended { generation, .. } if generation == gone.generation))
+        .collect();
+    assert_eq!(ended, [true]);
 }
