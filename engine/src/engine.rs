@@ -181,6 +181,7 @@ impl Options {
         let dir = disk.path().to_owned();
         let mut recovery = Recovery::default();
         let journal = Journal::open(disk, options, &mut |record| recovery.replay(record))?;
+        recovery.ends();
         if let Err(why) = recovery.end_halves().and_then(|()| recovery.check()) {
             return Err(OpenError::Contradiction { dir, why });
         }

@@ -119,7 +119,7 @@ impl Recovery {
         match record {
             Record::Opened { incarnation, at, .. } => {
                 self.incarnations.push(incarnation);
-                self.unfinished.forget();
+                self.ends();
                 self.saw(at);
                 Ok(())
             }
@@ -215,6 +215,14 @@ impl Recovery {
                 Ok(())
             }
             first => unreachable!("{first:?} is of the first version"),
+        }
+    }
+
+    /// An opening's records end here. The last append may have been torn, if it was longer than a frame.
+    pub(crate) fn ends(&mut self) {
+        self.unfinished.forget();
+        for draft in &mut self.sales {
+            draft.waitlist.ends();
         }
     }
 

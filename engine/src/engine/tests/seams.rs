@@ -1,7 +1,10 @@
 //! Where features meet: cases in which each of them is right by itself, on a manual clock and across crashes.
 
 use super::*;
-use crate::{BasketRules, Units, journal::Record};
+use crate::{
+    BasketRules, Units, WaitOrder, Waiting, Waitlist,
+    journal::{FsDisk, Journal, JournalOptions, Record, Unqueued},
+};
 
 fn rules() -> BasketRules {
     BasketRules::new().hold_for(seconds(600)).grace(seconds(2))
@@ -87,6 +90,33 @@ fn a_late_order_stands_although_the_journal_has_first_seen_its_expired_hold_unde
     let (_copy, crashed) = copy(&dir);
     let sale = World::open_at(&crashed, now).engine.sale("books").unwrap();
     assert_eq!(pay(&sale, &late), Confirmation::AlreadyConfirmed(receipt));
+}
+
+#[test]
+fn an_offer_whose_hold_was_torn_off_the_journal_was_never_made() {
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let line = Waitlist { room: 9, accept_within: seconds(8), order: WaitOrder::FirstCome };
+    let sale = world.sale(books(1).waitlist(line));
+    let token = hold(&sale, 7);
+    let place = sale.join(8).unwrap();
+    world.engine.sync().unwrap();
+    drop((sale, world));
+    // The append of an offer that stands behind more ends than go into one frame, as a power cut leaves it.
+    let disk = Arc::new(FsDisk::create(&dir).unwrap());
+    let journal = Journal::<Settlement>::open(disk, JournalOptions::at(START), &mut |_| Ok(())).unwrap();
+    let (sale, ticket, how, at) = (0, place.ticket, Unqueued::Offered, START);
+    let ((), end) = journal.append(|batch| batch.push(&Record::Unqueued { sale, ticket, how, at })).unwrap();
+    journal.commit(end).unwrap();
+    drop(journal);
+    let waits = |world: &World| world.engine.sale("books").unwrap().waiting(8);
+    let world = World::open(&dir);
+    assert_eq!(waits(&world), Waiting::Queued(place));
+    let sale = world.engine.sale("books").unwrap();
+    sale.cancel(&token).unwrap();
+    assert_eq!(world.pass(seconds(1)).offered, 1);
+    drop((sale, world));
+    assert!(matches!(waits(&World::open(&dir)), Waiting::Offered { .. }));
 }
 
 #[test]

@@ -18,8 +18,8 @@ pub(crate) struct Replayed {
     places: BTreeMap<u64, Buyer>,
     /// The last ticket that was given.
     last: u64,
-    /// Whose hold comes next.
-    offered: Option<Buyer>,
+    /// Whose hold comes next, and the ticket with which it was waited for.
+    offered: Option<(u64, Buyer)>,
     offers: HashMap<Buyer, (HoldId, Timestamp)>,
     pub(super) passed_over: HashSet<Buyer>,
 }
@@ -46,7 +46,7 @@ impl Replayed {
         let buyer = self.places.remove(&ticket).ok_or_else(|| format!("nobody waits with ticket {ticket}"))?;
         match how {
             Unqueued::Left => {}
-            Unqueued::Offered => self.offered = Some(buyer),
+            Unqueued::Offered => self.offered = Some((ticket, buyer)),
             Unqueued::PassedOver => {
                 if rules.is_some_and(|rules| self.passed_over.len() < rules.room as usize) {
                     self.passed_over.insert(buyer);
@@ -61,12 +61,17 @@ impl Replayed {
         let HeldRecord { slot, generation, key_epoch, buyer, deadline, .. } = *held;
         match self.offered.take() {
             None => Ok(()),
-            Some(offered) if offered == buyer => {
+            Some((_, offered)) if offered == buyer => {
                 self.offers.insert(buyer, (HoldId { slot, generation, key_epoch }, deadline));
                 Ok(())
             }
-            Some(offered) => Err(format!("what buyer {offered} was offered is held by buyer {buyer}")),
+            Some((_, offered)) => Err(format!("what buyer {offered} was offered is held by buyer {buyer}")),
         }
+    }
+
+    /// The journal ends here, or was opened again: an offer without its hold was torn off it, and was never made.
+    pub(crate) fn ends(&mut self) {
+        self.places.extend(self.offered.take());
     }
 
     /// The line. Tickets go on behind those that may have been lost with the last tick: at most as many could be
