@@ -60,6 +60,8 @@ pub(crate) struct Catalogue {
     pub(crate) halted: bool,
     /// What sales do by themselves, by when.
     pub(crate) agenda: BTreeSet<(Timestamp, u32, Due)>,
+    /// What was due while its sale was over: it is taken up again if the sale's window is moved.
+    pub(crate) withheld: BTreeSet<(Timestamp, u32, Due)>,
 }
 
 /// What a sale does by itself.
@@ -99,6 +101,7 @@ impl Catalogue {
             self.agenda.remove(&(from, sale.number, Due::Opens));
         }
         self.agenda.extend(to.map(|to| (to, sale.number, Due::Opens)));
+        self.resume(sale);
     }
 
     pub(crate) fn claim(&mut self, sale: u32, extent: Extent) {

@@ -38,9 +38,9 @@ use mailing::{Draft, List, Mailing, What};
 /// - Whom a sale's reminders and purchase links go to follows from its audience: those who are registered for the
 ///   sale that [`RegisteredFor`](crate::Audience::RegisteredFor) names; those who have bought in the sale that
 ///   [`BuyersOf`](crate::Audience::BuyersOf) names; in all other sales those who are registered for the sale itself.
-/// - They go out at [`reminds_at`](crate::SaleSpec::reminds_at) and [`links_at`](crate::SaleSpec::links_at), with the
-///   first tick from then on, unless the sale is over. Who registers, or buys for the first time, after that gets them
-///   then.
+/// - They go out at [`reminds_at`](crate::SaleSpec::reminds_at) and [`links_at`](crate::SaleSpec::links_at), with
+///   the first tick from then on; while the sale is over they wait for its window to be moved. Who registers, or
+///   buys for the first time, after that gets them then.
 /// - A confirmation follows every order, and a shipping notice every [`Sale::ship`](crate::Sale::ship).
 ///
 /// It begins with the journal's first message. It reads only what is durable, and keeps the engine alive.

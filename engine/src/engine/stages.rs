@@ -143,6 +143,15 @@ impl SaleInner {
         }
     }
 
+    /// The notice on the agenda, if the sale has it.
+    fn planned(&self, notice: Notice) -> Option<(Timestamp, u32, Due)> {
+        let (at, due) = match notice {
+            Notice::Reminder => (self.spec.reminds_at, Due::Reminds),
+            Notice::Link => (self.spec.links_at, Due::Links),
+        };
+        at.map(|at| (at, self.number, due))
+    }
+
     fn registers(&self, now: Timestamp) -> Result<(), Shut> {
         match (self.spec.registers_from, self.spec.registers_until) {
             (Some(from), _) if now < from => Err(Shut::Before(from)),
@@ -172,12 +181,24 @@ impl Catalogue {
 
     /// Recovery: the sale's notice was announced before.
     pub(super) fn strike(&mut self, sale: &SaleInner, notice: Notice) {
-        let (at, due) = match notice {
-            Notice::Reminder => (sale.spec.reminds_at, Due::Reminds),
-            Notice::Link => (sale.spec.links_at, Due::Links),
-        };
-        if let Some(at) = at {
-            self.agenda.remove(&(at, sale.number, due));
+        if let Some(entry) = sale.planned(notice) {
+            self.agenda.remove(&entry);
+        }
+    }
+
+    /// The sale's notice is due while the sale is over.
+    fn withhold(&mut self, sale: &SaleInner, notice: Notice, now: Timestamp) {
+        // Whoever moves the window moves it first and looks here then: if that was just now, this look sees it.
+        let list = if sale.is_over(now) { &mut self.withheld } else { &mut self.agenda };
+        list.extend(sale.planned(notice));
+    }
+
+    /// The sale's window was moved: what was withheld is due again.
+    pub(super) fn resume(&mut self, sale: &SaleInner) {
+        for entry in [Notice::Reminder, Notice::Link].into_iter().filter_map(|notice| sale.planned(notice)) {
+            if self.withheld.remove(&entry) {
+                self.agenda.insert(entry);
+            }
         }
     }
 }
@@ -185,7 +206,11 @@ impl Catalogue {
 impl EngineInner {
     /// Announces a notice whose time has come, unless the sale is over; whether it did.
     pub(super) fn announce(&self, sale: &SaleInner, notice: Notice, now: Timestamp) -> bool {
-        if sale.allocator.gate().is_closed() || sale.is_over(now) {
+        if sale.allocator.gate().is_closed() {
+            return false;
+        }
+        if sale.is_over(now) {
+            self.catalogue.write().withhold(sale, notice, now);
             return false;
         }
         let announced = Record::Announced { sale: sale.number, notice, at: now };

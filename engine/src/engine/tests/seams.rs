@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    BasketRules, Units, WaitOrder, Waiting, Waitlist,
+    BasketRules, MessageKind, Units, WaitOrder, Waiting, Waitlist,
     journal::{FsDisk, Journal, JournalOptions, Record, Unqueued},
 };
 
@@ -138,4 +138,22 @@ fn an_end_is_written_although_the_slots_next_hold_has_ended_while_it_was_looked_
         .map(|record| matches!(record, Record::Ended { generation, .. } if generation == gone.generation))
         .collect();
     assert_eq!(ended, [true]);
+}
+
+#[test]
+fn a_notice_that_was_due_while_the_sale_was_over_goes_out_when_the_window_is_moved() {
+    let (_parent, dir) = folder();
+    let world = World::open(&dir);
+    let sale = world.sale(books(2).reminds_at(START.plus(seconds(10))).closes_at(START.plus(seconds(5))));
+    sale.enroll(7).unwrap();
+    assert_eq!(world.pass(seconds(10)).announced, 0, "it is over");
+    sale.move_window(None, Some(world.engine.now())).unwrap();
+    assert_eq!(world.pass(seconds(1)).announced, 0, "it is over still");
+    sale.move_window(None, None).unwrap();
+    assert_eq!((world.pass(seconds(1)).announced, world.pass(seconds(1)).announced), (1, 0));
+    let (mut outbox, mut messages) = (world.engine.outbox().unwrap().unwrap(), Vec::new());
+    outbox.read(10, &mut messages).unwrap();
+    assert!(matches!(messages[..], [Message { kind: MessageKind::Reminder, .. }]), "{messages:?}");
+    sale.move_window(None, None).unwrap();
+    assert_eq!(world.pass(seconds(1)).announced, 0, "once");
 }
