@@ -17,6 +17,7 @@ mod shops;
 mod stages;
 mod waiting_lives;
 mod waitlist;
+mod whole_lives;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
