@@ -17,7 +17,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::{journaled::copy, *};
+use super::*;
 use crate::{
     BasketRules, Baskets, ConfirmError, ExtendError, JoinError, JournalReader, Message, MessageKind, Receipt,
     RequestKey, Unit, Units, WaitOrder, Waiting, Waitlist,
