@@ -37,7 +37,7 @@ impl Sale {
     /// let later = engine.now().plus(Duration::from_secs(600));
     /// sale.move_window(Some(later), None)?;
     /// assert_eq!(sale.reserve(7, 1).unwrap_err(), Rejection::NotOpen { opens_at: later });
-    /// # Ok::<(), sellout::ChangeError>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn move_window(&self, opens_at: Option<Timestamp>, closes_at: Option<Timestamp>) -> Result<(), ChangeError> {
         let _turn = self.inner.admin.lock();

@@ -1,4 +1,4 @@
-//! Events: what happened, for whoever sends messages to customers or draws a live page.
+//! Events: what happened, for whoever draws a live page. Messages to customers come from the outbox.
 //!
 //! A subscription is a bounded queue. Publishing never waits: an event that finds a queue full is counted there as
 //! missed, and the subscriber learns how many. Nobody's events are delayed by another's full queue.
