@@ -6,10 +6,9 @@
 use std::{
     collections::HashMap,
     sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
+        Condvar, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    thread,
 };
 
 use sellout_bench::{
@@ -95,25 +94,38 @@ fn a_batch_is_answered_one_by_one() {
     assert_eq!(answers::<DashCas>(), expected);
 }
 
-/// Negative control: looks, and then takes. Buyers are counted, and forgotten between the look and the taking.
+/// Negative control: looks, and then takes. Whoever comes first looks, and takes when somebody else has taken
+/// meanwhile: the race is there in every run, whatever the machine does with its threads.
 struct LookThenTake {
     free: AtomicU64,
     cap: u32,
     shares: Mutex<HashMap<u64, u32>>,
+    first_comes: AtomicBool,
+    somebody_took: Condvar,
 }
 
 impl Peer for LookThenTake {
     const NAME: &'static str = "look, then take";
 
     fn new(stock: u32, cap: u32) -> Self {
-        Self { free: AtomicU64::new(stock.into()), cap, shares: Mutex::default() }
+        Self {
+            free: AtomicU64::new(stock.into()),
+            cap,
+            shares: Mutex::default(),
+            first_comes: AtomicBool::new(true),
+            somebody_took: Condvar::new(),
+        }
     }
 
     fn reserve(&self, buyer: u64, units: u32) -> Answer {
         // SeqCst: the order of the steps is what is wrong, not the ordering.
         let free = self.free.load(Ordering::SeqCst);
         let has = self.shares.lock().expect("nobody panics").get(&buyer).copied().unwrap_or_default();
-        thread::yield_now();
+        // SeqCst: as above.
+        if self.first_comes.swap(false, Ordering::SeqCst) {
+            let shares = self.shares.lock().expect("nobody panics");
+            drop(self.somebody_took.wait_while(shares, |shares| shares.is_empty()).expect("nobody panics"));
+        }
         if free < u64::from(units) {
             return Answer::SoldOut;
         }
@@ -123,6 +135,7 @@ impl Peer for LookThenTake {
         // SeqCst: as above.
         self.free.store(free - u64::from(units), Ordering::SeqCst);
         self.shares.lock().expect("nobody panics").insert(buyer, has + units);
+        self.somebody_took.notify_all();
         Answer::Held
     }
 
