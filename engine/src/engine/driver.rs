@@ -58,7 +58,8 @@ fn drive(engine: &EngineInner, stop: &AtomicBool, every: Duration) {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Release: from now on who waits commits for himself; the thread commits once more after it sees `stop`.
+        // Release: from now on who waits commits for himself; the thread commits once more after it sees `stop`. Its
+        // last look at what was appended takes the append lock: an append that it misses comes later, and finds this.
         self.engine.driven.store(false, Ordering::Release);
         self.stop.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {

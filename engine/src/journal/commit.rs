@@ -467,9 +467,11 @@ impl<S: Settle> Journal<S> {
     }
 
     /// The position of the last append.
+    ///
+    /// It waits for an append that is under way. Of an append and this look one comes first: this sees the append, or
+    /// who appended sees all that was done before this, as a driver that ends must rely on.
     pub(crate) fn appended(&self) -> Lsn {
-        // Acquire: pairs with the Release in `append`.
-        Lsn(self.appended.load(Ordering::Acquire))
+        Lsn(self.pending.lock().end)
     }
 
     /// The last position that is durable and settled.

@@ -10,7 +10,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Barrier,
+    sync::{
+        Barrier,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use proptest::prelude::*;
@@ -334,17 +337,21 @@ fn keys_and_slots_stay_in_step_while_slots_are_used_again_by_everybody() {
     assert_eq!((audit.held, audit.free, audit.holds()), (0, 4, true));
 }
 
-/// How many holds a journal sees without their key while `count` are made one by one.
-fn unnamed(count: u64, reserve: impl Fn(&Sale, u64) + Sync) -> u64 {
+/// How many holds a journal sees without their key while `count` are made one by one. Who makes them is told how many
+/// it has seen so far.
+fn unnamed(count: u64, reserve: impl Fn(&Sale, u64, &AtomicU64) + Sync) -> u64 {
     let (_parent, dir) = folder();
     let world = World::open(&dir);
     let sale = world.sale(books(u32::try_from(count).unwrap()));
+    let seen = AtomicU64::new(0);
     let mut unnamed = 0;
     thread::scope(|scope| {
-        let maker = scope.spawn(|| (0..count).for_each(|buyer| reserve(&sale, buyer)));
+        let maker = scope.spawn(|| (0..count).for_each(|buyer| reserve(&sale, buyer, &seen)));
         while !maker.is_finished() {
             sale.inner.allocator.drain_changes(0, u32::MAX, |slot, snapshot, _, _| {
                 unnamed += u64::from(sale.inner.keys.of(slot, snapshot.generation()).is_none());
+                // Relaxed: a count for the test alone; nothing is published by it.
+                seen.fetch_add(1, Ordering::Relaxed);
             });
         }
     });
@@ -353,18 +360,22 @@ fn unnamed(count: u64, reserve: impl Fn(&Sale, u64) + Sync) -> u64 {
 
 #[test]
 fn whoever_sees_a_hold_finds_its_key() {
-    assert_eq!(unnamed(20_000, |sale, buyer| assert!(ask(sale, buyer, "a").is_ok())), 0);
+    assert_eq!(unnamed(20_000, |sale, buyer, _| assert!(ask(sale, buyer, "a").is_ok())), 0);
 }
 
 #[test]
 fn control_a_key_that_is_named_too_late_is_missed() {
-    let late = |sale: &Sale, buyer: u64| {
+    let late = |sale: &Sale, buyer: u64, seen: &AtomicU64| {
         let mut begun = sale.inner.keys.begin(buyer.into(), None).unwrap();
+        // Relaxed, here and below: a count for the test alone.
+        let before = seen.load(Ordering::Relaxed);
         let hold = sale.reserve(buyer, 1).unwrap();
-        thread::sleep(millis(1));
+        while seen.load(Ordering::Relaxed) == before {
+            thread::yield_now();
+        }
         begun.name(hold.id, 1);
     };
-    assert!(unnamed(100, late) > 0);
+    assert_eq!(unnamed(10, late), 10);
 }
 
 #[test]
