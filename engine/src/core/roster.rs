@@ -179,4 +179,22 @@ mod tests {
         assert!((5_000..6_000).all(|number| !roster.contains(Buyer::from(number))));
         assert!(roster.cells.len() < 3 * all.len());
     }
+
+    #[test]
+    fn buyers_who_differ_in_one_bit_are_not_mistaken_for_each_other() {
+        // The topmost bit is that of every hashed account.
+        let buyer = |bit: u32| match bit {
+            64.. => Buyer::from_words((1 << 63) | (1 << (bit - 64)), 0),
+            _ => Buyer::from_words(1 << 63, 1 << bit),
+        };
+        let mut roster = Roster::new();
+        for bit in (0..127).step_by(4) {
+            if roster.is_full() {
+                roster = roster.grown();
+            }
+            assert!(!roster.contains(buyer(bit)) && roster.insert(buyer(bit)), "bit {bit}");
+        }
+        assert!((0..127).all(|bit| roster.contains(buyer(bit)) == (bit % 4 == 0)));
+        assert!(!roster.contains(Buyer::from_words(1 << 63, 0)));
+    }
 }

@@ -647,6 +647,23 @@ fn control_ends_shown_in_one_pass_leave_one_out() {
 }
 
 #[test]
+fn ends_are_shown_in_whichever_blocks_they_are() {
+    let allocator = allocator(RULES, 256, 1);
+    let made: Vec<Made> = (0..256).map(|number| reserve(&allocator, number, 0).expect("256 units")).collect();
+    allocator.drain_changes(0, u32::MAX, |_, _, _, _| ());
+    let ended: Vec<u32> = [0, 1, 70, 140, 141, 255].map(|at: usize| made[at].id.slot).into();
+    for slot in &ended {
+        let id = made.iter().find(|made| made.id.slot == *slot).expect("made above").id;
+        assert!(end(&allocator, id, End::Cancelled, 0));
+    }
+    let mut shown = Vec::new();
+    allocator.drain_ends(|slot, _, _, _| shown.push(slot));
+    shown.sort_unstable();
+    assert_eq!(shown, ended);
+    assert!(!allocator.has_ends());
+}
+
+#[test]
 fn slots_that_were_retired_before_a_restart_are_replaced() {
     let allocator = allocator(RULES, 40, 1);
     allocator.restore_slots();
