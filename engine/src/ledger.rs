@@ -24,15 +24,19 @@
 //! how far it got, [`verify()`] proves it without trusting any of them.
 
 mod courier;
+pub(crate) mod dial;
 mod driver;
+mod endpoint;
 mod error;
 mod link;
 mod messages;
 mod row;
+mod script;
+mod server;
 mod status;
 #[cfg(test)]
 mod tests;
-mod verify;
+pub(crate) mod verify;
 
 use std::{fmt, num::NonZeroU16, sync::Arc, time::Duration};
 
@@ -45,8 +49,10 @@ pub use status::{Connection, LedgerStatus, SaleStatus, Undelivered};
 pub use verify::{SaleComparison, verify};
 
 use courier::Courier;
+use dial::{Dial, Limits, Tcp};
 use driver::work_until;
-use link::{Endpoint, Limits};
+use endpoint::Endpoint;
+use script::Script;
 use status::{Board, Goal};
 
 /// The script that takes a batch.
@@ -149,7 +155,7 @@ pub struct RedisLedger {
     source: Arc<dyn Source>,
     options: Options,
     board: Board,
-    script: redis::Script,
+    script: Script,
     /// Held by whoever runs: one batch in flight a sale, also if two callers run one ledger.
     turn: tokio::sync::Mutex<()>,
 }
@@ -160,11 +166,21 @@ impl RedisLedger {
     /// # Errors
     /// [`LedgerError::Url`] or [`LedgerError::Prefix`] if one of them can't be used.
     pub fn new(url: &str, source: Arc<dyn Source>, options: Options) -> Result<Self, LedgerError> {
-        let endpoint = Endpoint::parse(url)?;
+        Self::over(Arc::new(Tcp), url, source, options)
+    }
+
+    /// As [`RedisLedger::new`], over connections that `dial` makes.
+    pub(crate) fn over(
+        dial: Arc<dyn Dial>,
+        url: &str,
+        source: Arc<dyn Source>,
+        options: Options,
+    ) -> Result<Self, LedgerError> {
+        let endpoint = Endpoint::parse(url, dial)?;
         if !row::is_prefix(&options.prefix) {
             return Err(LedgerError::Prefix { prefix: options.prefix });
         }
-        let (script, turn) = (redis::Script::new(DELIVER), tokio::sync::Mutex::default());
+        let (script, turn) = (Script::new(DELIVER), tokio::sync::Mutex::default());
         Ok(Self { endpoint, source, options, board: Board::new(), script, turn })
     }
 

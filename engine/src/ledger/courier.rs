@@ -16,9 +16,11 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Options,
+    endpoint::Endpoint,
     error::LedgerError,
-    link::{Endpoint, Link, Mark, Taken},
+    link::{Link, Mark, Taken},
     row::Keys,
+    script::Script,
     status::{Board, Connection},
 };
 use crate::{Identity, SaleHead, SoldRecord, Source};
@@ -29,7 +31,7 @@ pub(super) struct Courier<'a> {
     pub(super) source: &'a dyn Source,
     pub(super) options: &'a Options,
     pub(super) board: &'a Board,
-    pub(super) script: redis::Script,
+    pub(super) script: Script,
 }
 
 /// Where delivery of one sale stands on this connection.

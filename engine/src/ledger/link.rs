@@ -3,72 +3,24 @@
 //!
 //! - A link never reconnects and never repeats a command: after any error of the connection it is thrown away, so
 //!   that whoever opens the next one begins by reading the watermarks.
-//! - Connecting and every answer have a time limit.
-//! - The password leaves [`Endpoint`] only as the argument of `AUTH`.
 
-use std::{fmt, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use redis::{
-    AsyncConnectionConfig, Client, IntoConnectionInfo, RedisConnectionInfo, RedisError, RedisResult, Value,
-    aio::MultiplexedConnection,
-};
+use redis::{ErrorKind, RedisResult, ServerErrorKind, Value};
 use tokio::time::timeout;
 
 use super::{
+    dial::{Limits, Tcp},
+    endpoint::Endpoint,
     error::{Context, LedgerError, judge},
     row::{self, Keys},
+    script::Script,
+    server::{Failure, Server},
 };
 use crate::{Identity, SoldRecord};
 
 /// How many sales are asked for their watermark in one round trip.
 const MARKS_AT_ONCE: usize = 256;
-
-/// Where Redis is, and how to be let in.
-pub(super) struct Endpoint {
-    client: Client,
-    address: String,
-    user: Option<String>,
-    password: Option<String>,
-    database: i64,
-}
-
-impl Endpoint {
-    pub(super) fn parse(url: &str) -> Result<Self, LedgerError> {
-        let unusable = |reason: &str| LedgerError::Url { reason: reason.to_owned() };
-        if url.starts_with("rediss:") || url.starts_with("valkeys:") {
-            return Err(unusable("TLS isn't built in: put a TLS proxy before Redis"));
-        }
-        redis::parse_redis_url(url).ok_or_else(|| unusable("it doesn't parse"))?;
-        let info = url.into_connection_info().map_err(|_| unusable("its host, port or database can't be used"))?;
-        let access = info.redis_settings();
-        let (user, password) = (access.username().map(str::to_owned), access.password().map(str::to_owned));
-        let (database, address) = (access.db(), info.addr().to_string());
-        // The client connects without a word, so that AUTH and SELECT are ours and their refusals can be told apart.
-        let silent = info.set_redis_settings(RedisConnectionInfo::default().set_skip_set_lib_name());
-        let client = Client::open(silent).map_err(|_| unusable("its address can't be used"))?;
-        Ok(Self { client, address, user, password, database })
-    }
-}
-
-impl fmt::Debug for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { client: _, address, user, password, database } = self;
-        let password = password.as_ref().map(|_| "***");
-        f.debug_struct("Endpoint")
-            .field("address", address)
-            .field("user", user)
-            .field("password", &password)
-            .field("database", database)
-            .finish()
-    }
-}
-
-/// How long to wait.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) connect: Duration,
-    pub(super) response: Duration,
-}
 
 /// What Redis has of one sale.
 #[derive(Debug, Default)]
@@ -112,44 +64,24 @@ pub(super) fn fence(identity: Identity) -> [String; 3] {
 pub(super) struct Link<'a> {
     endpoint: &'a Endpoint,
     limits: Limits,
-    connection: MultiplexedConnection,
+    server: Server,
 }
 
 impl<'a> Link<'a> {
     pub(super) async fn open(endpoint: &'a Endpoint, limits: Limits) -> Result<Self, LedgerError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(limits.connect))
-            .set_response_timeout(Some(limits.response));
-        let late = || LedgerError::TimedOut { address: endpoint.address.clone(), after: limits.connect };
-        let opening = endpoint.client.get_multiplexed_async_connection_with_config(&config);
-        let connection = timeout(limits.connect, opening).await.map_err(|_| late())?;
-        let context = context(endpoint, limits.connect, "");
-        let connection = connection.map_err(|error| judge(&error, &context))?;
-        let mut link = Self { endpoint, limits, connection };
-        link.enter().await?;
+        let server = Server::enter(&*endpoint.dial, &endpoint.address, &endpoint.access, limits).await?;
+        let mut link = Self { endpoint, limits, server };
+        link.must_be_primary().await?;
         Ok(link)
     }
 
-    /// Logs in, chooses the database, and makes sure that this is a primary.
-    async fn enter(&mut self) -> Result<(), LedgerError> {
-        if let Some(password) = &self.endpoint.password {
-            let mut auth = redis::cmd("AUTH");
-            if let Some(user) = &self.endpoint.user {
-                auth.arg(user);
-            }
-            auth.arg(password);
-            self.ask::<Value>(&auth, "").await.map_err(Self::at_the_door(self.endpoint))?;
-        }
-        self.ask::<Value>(&redis::cmd("PING"), "").await.map_err(Self::at_the_door(self.endpoint))?;
-        if self.endpoint.database != 0 {
-            self.ask::<Value>(redis::cmd("SELECT").arg(self.endpoint.database), "").await?;
-        }
+    async fn must_be_primary(&mut self) -> Result<(), LedgerError> {
         // A user without the right to ask for the role may still write; the script then meets READONLY.
         let role = self.ask::<Vec<Value>>(&redis::cmd("ROLE"), "").await;
         match role {
             Ok(role) => match role.first() {
                 Some(Value::BulkString(role)) if role == b"slave" => {
-                    Err(LedgerError::ReadOnly { address: self.endpoint.address.clone() })
+                    Err(LedgerError::ReadOnly { address: self.server.address().to_string() })
                 }
                 _ => Ok(()),
             },
@@ -158,22 +90,22 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// A peer that hangs up at our first word isn't a Redis: Redis says why.
-    fn at_the_door(endpoint: &Endpoint) -> impl Fn(LedgerError) -> LedgerError {
-        let address = endpoint.address.clone();
-        move |error| match error {
-            LedgerError::Unreachable { .. } => LedgerError::NotRedis { address: address.clone() },
-            other => other,
-        }
-    }
-
     async fn ask<T: redis::FromRedisValue>(&mut self, command: &redis::Cmd, sale: &str) -> Result<T, LedgerError> {
-        let answer = command.query_async(&mut self.connection).await;
-        answer.map_err(|error| self.judge(&error, sale))
+        let answer = self.server.ask(command).await;
+        self.read(answer, sale)
     }
 
-    fn judge(&self, error: &RedisError, sale: &str) -> LedgerError {
-        judge(error, &context(self.endpoint, self.limits.response, sale))
+    fn read<T: redis::FromRedisValue>(&self, answer: Result<Value, Failure>, sale: &str) -> Result<T, LedgerError> {
+        let read = answer.and_then(|value| {
+            let read = redis::from_redis_value(value);
+            read.map_err(|error| self.server.failure(error.into()))
+        });
+        read.map_err(|failure| self.judge(&failure, sale))
+    }
+
+    fn judge(&self, Failure { error, address }: &Failure, sale: &str) -> LedgerError {
+        let secret = self.endpoint.access.password.as_deref();
+        judge(error, &Context { address, secret, after: self.limits.response, sale })
     }
 
     /// What Redis has of each sale, in the order of `sales`.
@@ -188,20 +120,19 @@ impl<'a> Link<'a> {
         let mut marks = Vec::with_capacity(sales.len());
         for some in sales.chunks(MARKS_AT_ONCE) {
             let mut questions = redis::pipe();
-            questions.ignore_errors();
             for sale in some {
                 let keys = Keys::new(prefix, sale);
                 let fields = ["engine", "epoch", "incarnation", "last", "units"];
                 questions.cmd("HMGET").arg(keys.ledger).arg(&fields);
                 questions.cmd("HLEN").arg(keys.sales);
             }
-            let answers: RedisResult<Vec<RedisResult<Value>>> = questions.query_async(&mut self.connection).await;
-            let answers = answers.map_err(|error| self.judge(&error, ""))?;
+            let answers = self.server.ask_all(&mut questions).await;
+            let answers = answers.map_err(|failure| self.judge(&failure, ""))?;
             let mut answers = answers.into_iter();
             for sale in some {
                 let mark = match (answers.next(), answers.next()) {
                     (Some(ledger), Some(length)) => self.mark(sale, ledger, length),
-                    _ => Err(LedgerError::NotRedis { address: self.endpoint.address.clone() }),
+                    _ => Err(LedgerError::NotRedis { address: self.server.address().to_string() }),
                 };
                 match mark {
                     Err(error) if error.is_of_connection() => return Err(error),
@@ -213,10 +144,10 @@ impl<'a> Link<'a> {
     }
 
     fn mark(&self, sale: &str, ledger: RedisResult<Value>, length: RedisResult<Value>) -> Result<Mark, LedgerError> {
-        let ledger = ledger.and_then(|value| Ok(redis::from_redis_value::<[Option<String>; 5]>(value)?));
-        let length = length.and_then(|value| Ok(redis::from_redis_value::<u64>(value)?));
-        let [engine, epoch, incarnation, last, units] = ledger.map_err(|error| self.judge(&error, sale))?;
-        let fields = length.map_err(|error| self.judge(&error, sale))?;
+        let failure = |error| self.server.failure(error);
+        let [engine, epoch, incarnation, last, units] =
+            self.read::<[Option<String>; 5]>(ledger.map_err(failure), sale)?;
+        let fields = self.read(length.map_err(failure), sale)?;
         let number = |text: Option<String>| text.map_or(Some(0), |text| text.parse::<u64>().ok());
         let (Some(last), Some(units)) = (number(last), number(units)) else {
             return Err(LedgerError::WrongType { sale: sale.to_owned() });
@@ -229,23 +160,19 @@ impl<'a> Link<'a> {
     /// After an error of the connection or a timeout it may have been taken or not; handing it over again is harmless.
     pub(super) async fn deliver(
         &mut self,
-        script: &redis::Script,
+        script: &Script,
         keys: &Keys,
         identity: Identity,
         sale: &str,
         records: &[SoldRecord],
     ) -> Result<Taken, LedgerError> {
-        let mut call = script.prepare_invoke();
-        call.key(&keys.ledger).key(&keys.sales);
-        for text in fence(identity) {
-            call.arg(text);
-        }
-        call.arg(records.first().map_or(1, |record| record.sequence).to_string());
+        let mut arguments = Vec::with_capacity(4 + 3 * records.len());
+        arguments.extend(fence(identity));
+        arguments.push(records.first().map_or(1, |record| record.sequence).to_string());
         for record in records {
-            call.arg(record.sequence.to_string()).arg(record.quantity.to_string()).arg(row::text(record));
+            arguments.extend([record.sequence.to_string(), record.quantity.to_string(), row::text(record)]);
         }
-        let reply: RedisResult<Vec<String>> = call.invoke_async(&mut self.connection).await;
-        let reply = reply.map_err(|error| self.judge(&error, sale))?;
+        let reply: Vec<String> = self.run(script, [&keys.ledger, &keys.sales], &arguments, sale).await?;
         let [status, watermark, detail] = reply.as_slice() else {
             return Err(LedgerError::Refused { message: format!("the script answered {reply:?}") });
         };
@@ -262,13 +189,22 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// Runs a script that concerns no sale.
-    pub(super) async fn invoke<T: redis::FromRedisValue>(
+    /// Runs a script on its two keys, which concern `sale`.
+    ///
+    /// A server that doesn't know the script has not run it, so saying it in full repeats nothing.
+    pub(super) async fn run<T: redis::FromRedisValue>(
         &mut self,
-        call: &redis::ScriptInvocation<'_>,
+        script: &Script,
+        keys: [&str; 2],
+        arguments: &[String],
+        sale: &str,
     ) -> Result<T, LedgerError> {
-        let answer = call.invoke_async(&mut self.connection).await;
-        answer.map_err(|error| self.judge(&error, ""))
+        let mut answer = self.server.ask(&script.known(keys, arguments)).await;
+        let unknown = ErrorKind::Server(ServerErrorKind::NoScript);
+        if answer.as_ref().is_err_and(|failure| failure.error.kind() == unknown) {
+            answer = self.server.ask(&script.taught(keys, arguments)).await;
+        }
+        self.read(answer, sale)
     }
 
     /// The texts that stand under `sequences`.
@@ -292,10 +228,6 @@ impl<'a> Link<'a> {
     }
 }
 
-fn context<'a>(endpoint: &'a Endpoint, after: Duration, sale: &'a str) -> Context<'a> {
-    Context { address: &endpoint.address, secret: endpoint.password.as_deref(), after, sale }
-}
-
 /// Tries whether the ledger could work with the Redis at `url`: somebody listens, it is a Redis, it lets us in, and it
 /// takes writes. It writes nothing.
 ///
@@ -305,27 +237,10 @@ fn context<'a>(endpoint: &'a Endpoint, after: Duration, sale: &'a str) -> Contex
 /// [`WrongPassword`](LedgerError::WrongPassword), [`ReadOnly`](LedgerError::ReadOnly),
 /// [`NotRedis`](LedgerError::NotRedis) and [`TimedOut`](LedgerError::TimedOut).
 pub async fn probe(url: &str, within: Duration) -> Result<(), LedgerError> {
-    let endpoint = Endpoint::parse(url)?;
+    let endpoint = Endpoint::parse(url, Arc::new(Tcp))?;
     let limits = Limits { connect: within, response: within };
     match timeout(within, Link::open(&endpoint, limits)).await {
         Ok(opened) => opened.map(drop),
-        Err(_) => Err(LedgerError::TimedOut { address: endpoint.address, after: within }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_password_shows_nowhere() {
-        let endpoint = Endpoint::parse("redis://shop:hunter2@10.0.0.1:7000/3").unwrap();
-        let shown = format!("{endpoint:?}");
-        assert!(!shown.contains("hunter2") && shown.contains("10.0.0.1:7000"), "{shown}");
-        for url in ["redis://:hunter2@", "rediss://:hunter2@h", "http://:hunter2@h", "redis://:hunter2@h/x", "hunter2"]
-        {
-            let error = Endpoint::parse(url).unwrap_err();
-            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
-        }
+        Err(_) => Err(LedgerError::TimedOut { address: endpoint.address.to_string(), after: within }),
     }
 }

@@ -19,15 +19,17 @@ mod carrier;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 
 use super::{
     Connection, LedgerError, Options,
+    dial::{Dial, Tcp},
     driver::{Worker, work_until},
-    link::Endpoint,
+    endpoint::Endpoint,
     row,
+    script::Script,
 };
 use crate::{MessageId, Outbox, SeekError};
 
@@ -177,7 +179,7 @@ pub struct RedisMessages {
     endpoint: Endpoint,
     options: Options,
     board: Board,
-    script: redis::Script,
+    script: Script,
     /// Held by whoever runs: one batch is in flight, also if two callers run it.
     outbox: tokio::sync::Mutex<Outbox>,
 }
@@ -188,11 +190,16 @@ impl RedisMessages {
     /// # Errors
     /// [`LedgerError::Url`] or [`LedgerError::Prefix`] if one of them can't be used.
     pub fn new(url: &str, outbox: Outbox, options: Options) -> Result<Self, LedgerError> {
-        let endpoint = Endpoint::parse(url)?;
+        Self::over(Arc::new(Tcp), url, outbox, options)
+    }
+
+    /// As [`RedisMessages::new`], over connections that `dial` makes.
+    pub(crate) fn over(dial: Arc<dyn Dial>, url: &str, outbox: Outbox, options: Options) -> Result<Self, LedgerError> {
+        let endpoint = Endpoint::parse(url, dial)?;
         if !row::is_prefix(&options.prefix) {
             return Err(LedgerError::Prefix { prefix: options.prefix });
         }
-        let (script, outbox) = (redis::Script::new(POST), tokio::sync::Mutex::new(outbox));
+        let (script, outbox) = (Script::new(POST), tokio::sync::Mutex::new(outbox));
         Ok(Self { endpoint, options, board: Board::default(), script, outbox })
     }
 
@@ -245,7 +252,7 @@ impl fmt::Debug for RedisMessages {
 #[derive(Debug)]
 #[must_use = "a driver that is dropped stops delivering"]
 pub struct MessagesDriver {
-    messages: std::sync::Arc<RedisMessages>,
+    messages: Arc<RedisMessages>,
     worker: Worker,
 }
 

@@ -32,14 +32,14 @@ fn records(sequences: Sequences) -> Vec<SoldRecord> {
 struct Bench {
     server: RedisServer,
     endpoint: Endpoint,
-    script: redis::Script,
+    script: Script,
 }
 
 impl Bench {
     fn new(script: &str) -> Self {
         let server = RedisServer::start();
-        let endpoint = Endpoint::parse(&server.url()).unwrap();
-        Self { server, endpoint, script: redis::Script::new(script) }
+        let endpoint = Endpoint::parse(&server.url(), Arc::new(Tcp)).unwrap();
+        Self { server, endpoint, script: Script::new(script) }
     }
 
     fn deliver(&self, identity: Identity, batch: &[SoldRecord]) -> Result<Taken, LedgerError> {
@@ -153,7 +153,7 @@ fn through_a_bad_network(script: &str, patience: Duration) -> SaleComparison {
     let options = Options::default().batch(NonZeroU16::new(50).unwrap());
     let options = options.retry(Duration::from_millis(1), Duration::from_millis(10));
     let mut ledger = RedisLedger::new(&network.url(), Arc::clone(&shelf) as _, options.clone()).unwrap();
-    ledger.script = redis::Script::new(script);
+    ledger.script = Script::new(script);
     block_on(async {
         ledger.run(async { drop(ledger.delivered(patience).await) }).await;
         let (lost, late) = network.heal();

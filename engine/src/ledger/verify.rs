@@ -3,13 +3,15 @@
 //! It shares the keys and the text of a record with delivery, and nothing else: neither its watermarks nor its
 //! memory. It writes nothing.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{
     Options,
     courier::gapless,
+    dial::{Dial, Tcp},
+    endpoint::Endpoint,
     error::LedgerError,
-    link::{Endpoint, Link},
+    link::Link,
     row::{self, Keys},
 };
 use crate::{SaleHead, SoldRecord, Source};
@@ -79,7 +81,21 @@ pub async fn verify<D>(
 where
     D: Fn(&SoldRecord) -> u128,
 {
-    let endpoint = Endpoint::parse(url)?;
+    verify_over(Arc::new(Tcp), url, source, options, digest).await
+}
+
+/// As [`verify`], over connections that `dial` makes.
+pub(crate) async fn verify_over<D>(
+    dial: Arc<dyn Dial>,
+    url: &str,
+    source: &dyn Source,
+    options: &Options,
+    digest: D,
+) -> Result<Vec<SaleComparison>, LedgerError>
+where
+    D: Fn(&SoldRecord) -> u128,
+{
+    let endpoint = Endpoint::parse(url, dial)?;
     let mut link = Link::open(&endpoint, options.limits()).await?;
     let mut comparisons = Vec::new();
     for head in source.sales() {

@@ -15,7 +15,9 @@ use tokio::time::{Instant, sleep};
 use super::{
     super::{
         Connection, LedgerError, Options,
-        link::{Endpoint, Link, fence},
+        endpoint::Endpoint,
+        link::{Link, fence},
+        script::Script,
     },
     Board, MessagesError,
 };
@@ -74,7 +76,7 @@ pub(super) struct Carrier<'a> {
     pub(super) endpoint: &'a Endpoint,
     pub(super) options: &'a Options,
     pub(super) board: &'a Board,
-    pub(super) script: &'a redis::Script,
+    pub(super) script: &'a Script,
     pub(super) keys: Keys,
     pub(super) outbox: &'a mut Outbox,
 }
@@ -180,23 +182,21 @@ impl Carrier<'_> {
 /// After an error of the connection or a timeout it may have been taken or not; handing it over again is harmless.
 pub(super) async fn post(
     link: &mut Link<'_>,
-    script: &redis::Script,
+    script: &Script,
     keys: &Keys,
     whose: crate::Identity,
     after: MessageId,
     batch: &[Message],
 ) -> Result<Answer, MessagesError> {
-    let mut call = script.prepare_invoke();
-    call.key(&keys.writer).key(&keys.stream);
-    for text in fence(whose) {
-        call.arg(text);
-    }
-    call.arg(after.to_string());
+    let mut arguments = Vec::from(fence(whose));
+    arguments.push(after.to_string());
     for message in batch {
         let words = words(message);
-        call.arg(message.id.to_string()).arg(words.len()).arg(words);
+        arguments.extend([message.id.to_string(), words.len().to_string()]);
+        arguments.extend(words);
     }
-    let reply: Vec<String> = link.invoke(&call).await.map_err(|error| match error {
+    let reply = link.run(script, [&keys.writer, &keys.stream], &arguments, "").await;
+    let reply: Vec<String> = reply.map_err(|error| match error {
         LedgerError::WrongType { .. } => MessagesError::NotMessages,
         error => MessagesError::Redis(error),
     })?;

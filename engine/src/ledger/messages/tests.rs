@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, num::NonZeroU16, path::Path, sync::Arc};
 use sellout_testkit::{PATIENCE, RedisServer, eventually};
 
 use super::{
-    super::{link::Link, tests::bad_network::BadNetwork},
+    super::{dial::Tcp, link::Link, tests::bad_network::BadNetwork},
     carrier::{Answer, post, words},
     *,
 };
@@ -83,14 +83,14 @@ fn faults(server: &RedisServer, messages: &[Message]) -> (usize, usize) {
 struct Bench {
     server: RedisServer,
     endpoint: Endpoint,
-    script: redis::Script,
+    script: Script,
 }
 
 impl Bench {
     fn new(script: &str) -> Self {
         let server = RedisServer::start();
-        let endpoint = Endpoint::parse(&server.url()).unwrap();
-        Self { server, endpoint, script: redis::Script::new(script) }
+        let endpoint = Endpoint::parse(&server.url(), Arc::new(Tcp)).unwrap();
+        Self { server, endpoint, script: Script::new(script) }
     }
 
     fn post(&self, whose: Identity, after: MessageId, batch: &[Message]) -> Result<Answer, MessagesError> {
@@ -188,7 +188,7 @@ fn options() -> Options {
 
 fn deliver(url: &str, shop: &Shop, script: &str) -> MessagesDriver {
     let mut messages = RedisMessages::new(url, shop.outbox(), options()).unwrap();
-    messages.script = redis::Script::new(script);
+    messages.script = Script::new(script);
     messages.spawn().unwrap()
 }
 
