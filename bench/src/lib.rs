@@ -5,9 +5,11 @@
 //! contest     in turn, A B B A                crowd       who buys, and sales to buy from
 //! stats       medians and intervals           contended   operations a second on several threads
 //! report      the table and the JSON          shops        very many sales in one engine
+//! torture     faults for as long as one likes, and what was lost by them
 //! ```
 //!
-//! It judges nothing. What one thread's operations cost is measured by the criterion benches in `benches/`.
+//! All but `torture` judge nothing. What one thread's operations cost is measured by the criterion benches in
+//! `benches/`.
 
 pub mod contended;
 pub mod contest;
@@ -17,3 +19,4 @@ pub mod report;
 pub mod rows;
 pub mod shops;
 pub mod stats;
+pub mod torture;

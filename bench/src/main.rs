@@ -1,15 +1,33 @@
-//! The command line: what to measure, and where the rows go.
+//! The command line: what to measure or to torture, and where the figures go.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{
+    fs::File,
+    io::{self, Write},
+    num::NonZeroU64,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand, builder::PossibleValuesParser};
 use sellout_bench::{
     report::{self, ReportError, RowsFile},
     rows::{self, Size},
     shops::{Shops, ShopsError},
+    torture::{
+        self, Kind, Settings, TortureError, Watch,
+        kills::{Broken, Life},
+    },
 };
 
-/// Measures sellout against what people would write instead.
+/// How `torture` ends if something was lost: as `loadgen` does.
+const LOST: u8 = 99;
+
+/// Measures sellout against what people would write instead, and tortures it.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {
@@ -21,6 +39,9 @@ struct Cli {
 enum Command {
     Ratios(Ratios),
     Shops(ShopsArgs),
+    Torture(TortureArgs),
+    #[command(name = torture::kills::LIFE, hide = true)]
+    Life(Life),
 }
 
 /// Compares sellout with its best peer, row by row, in one run.
@@ -80,13 +101,104 @@ impl ShopsArgs {
     }
 }
 
+/// Tries for some time to make sellout lose an order, or sell one twice.
+///
+/// Each kind of trial has its turn. What is acknowledged is kept by whoever hears it, and compared with what is there
+/// after each fault. At the end a table says what was tried and what was lost: nothing, or what, with the command that
+/// tries it again. Ctrl-C ends it with the table so far.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sellout-bench torture --minutes 60
+  sellout-bench torture --only kills --kills 1000 --tries 1
+  sellout-bench torture --minutes 10 --seed 42 --json torture.json
+
+A try is one journal that is sold on (kills, redis). Its first seed is that of --seed, the next is one more.
+
+Exit status: 0 nothing was lost, 99 something was, 1 it could not be tried, 2 a bad option.")]
+struct TortureArgs {
+    /// How long; 5 unless --tries says how much
+    #[arg(long, value_name = "N", value_parser = minutes)]
+    minutes: Option<Duration>,
+
+    /// How many tries of each kind, instead of for how long
+    #[arg(long, value_name = "N")]
+    tries: Option<NonZeroU64>,
+
+    /// The seed of the first try of each kind
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+
+    /// Try these only, separated by commas
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    only: Vec<Kind>,
+
+    /// Threads that sell
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=64))]
+    threads: u64,
+
+    /// Kills on one journal
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    kills: u64,
+
+    /// Write the figures to FILE as well, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Break a promise, to see that it is noticed
+    #[arg(long, hide = true)]
+    broken: Option<Broken>,
+}
+
+impl TortureArgs {
+    fn run(&self) -> Result<ExitCode, TortureError> {
+        let mut settings = Settings::new(std::env::current_exe().map_err(TortureError::Process)?);
+        if !self.only.is_empty() {
+            settings.kinds.clone_from(&self.only);
+        }
+        (settings.seed, settings.tries, settings.broken) = (self.seed, self.tries, self.broken);
+        (settings.threads, settings.kills) = (self.threads, self.kills);
+        // Made before anything is tried, so that an hour of work is not lost to a mistyped name.
+        let mut json = self.json.as_ref().map(File::create).transpose()?;
+        let span = self.minutes.or(self.tries.is_none().then_some(Duration::from_mins(5)));
+        let report = torture::run(&settings, &Watch::start(span, stop_by_hand()?))?;
+        report.show(&mut io::stdout().lock())?;
+        if let Some(json) = &mut json {
+            let text = serde_json::to_string_pretty(&report).map_err(io::Error::from)?;
+            writeln!(json, "{text}")?;
+        }
+        Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::from(LOST) })
+    }
+}
+
+/// A span in minutes, also a part of one.
+fn minutes(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().map_err(|_| "use a number of minutes, such as 60 or 0.5".to_owned())? * 60.0;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// A flag that the first Ctrl-C sets; the second one ends the process at once.
+fn stop_by_hand() -> Result<Arc<AtomicBool>, TortureError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let handler = move || {
+        // Relaxed: the flag is the whole message.
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+    };
+    ctrlc::set_handler(handler).map_err(|error| TortureError::Process(io::Error::other(error)))?;
+    Ok(stop)
+}
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Ratios(ratios) => ratios.run().map_err(|error| error.to_string()),
-        Command::Shops(shops) => shops.run().map_err(|error| error.to_string()),
+        Command::Ratios(ratios) => ratios.run().map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string()),
+        Command::Shops(shops) => shops.run().map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string()),
+        Command::Torture(torture) => torture.run().map_err(|error| error.to_string()),
+        Command::Life(life) => life.live().map(|life| match life {}),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("sellout-bench: {error}");
             ExitCode::FAILURE

@@ -23,3 +23,6 @@ mod operations {}
 
 #[doc = include_str!("../../docs/src/loadgen.md")]
 mod loadgen {}
+
+#[doc = include_str!("../../docs/src/torture.md")]
+mod torture {}
