@@ -13,7 +13,7 @@ use serde::Serialize;
 
 pub(crate) use self::text::grouped;
 pub use self::{
-    figures::{CrowdFigures, JournalFigures, LatencyFigures, RequestFigures, SaleFigures, SaleSums},
+    figures::{CrowdFigures, JournalFigures, LatencyFigures, RequestFigures, SaleFigures, SaleSums, UnitFigures},
     output::{Output, OutputError},
     story::{
         BasketFigures, ChangeFigures, ReopenFigures, ResourceFigures, SharingFigures, StageFigures, WaitlistFigures,

@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &RunArguments, console: &Console) -> Result<Exit, F
     drop(bar);
     let report = played.map_err(|error| Failure::could_not_run(&error))?;
     if report.resumed {
-        let before = report.sums.sold_before;
+        let before = report.sums.units.sold_before;
         console.note(&format!("went on with the sale in the journal: {before} units had been sold before"));
     }
     console.report(&report);

@@ -22,11 +22,9 @@ pub struct CrowdFigures {
     pub visits: u64,
 }
 
-/// One sale, by the replies; `added` and `withdrawn` by the target.
-#[derive(Debug, Clone, Serialize)]
-pub struct SaleFigures {
-    /// Its name.
-    pub sale: String,
+/// Where the units of a sale are, or of all sales together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct UnitFigures {
     /// Units at the start.
     pub stock: u64,
     /// Units added since.
@@ -49,6 +47,16 @@ pub struct SaleFigures {
     pub undersold: u64,
     /// Buyers above the cap.
     pub over_cap: u64,
+}
+
+/// One sale, by the replies; `added` and `withdrawn` by the target.
+#[derive(Debug, Clone, Serialize)]
+pub struct SaleFigures {
+    /// Its name.
+    pub sale: String,
+    /// Where its units are.
+    #[serde(flatten)]
+    pub units: UnitFigures,
     /// Requests for units, those that were refused included.
     pub asked: u64,
     /// Scenario milliseconds from the opening until the last unit was sold.
@@ -145,50 +153,34 @@ pub struct SaleSums {
     pub asked_for: u64,
     /// Sales of which every unit is sold.
     pub sold_out: u64,
-    /// Units at the start.
-    pub stock: u64,
-    /// Units added since.
-    pub added: u64,
-    /// Units withdrawn since.
-    pub withdrawn: u64,
-    /// Units sold.
-    pub sold: u64,
-    /// Units sold by an earlier run, included in `sold`.
-    pub sold_before: u64,
-    /// Units on hold at the end.
-    pub held: u64,
-    /// Units left.
-    pub free: u64,
-    /// Units whose confirmation has an unknown outcome.
-    pub unknown: u64,
-    /// Units beyond the stock.
-    pub oversold: u64,
-    /// Units left over although somebody was refused while they were free.
-    pub undersold: u64,
-    /// Buyers above the cap.
-    pub over_cap: u64,
+    /// Where their units are.
+    #[serde(flatten)]
+    pub units: UnitFigures,
+}
+
+impl UnitFigures {
+    fn add(&mut self, other: &Self) {
+        self.stock += other.stock;
+        self.added += other.added;
+        self.withdrawn += other.withdrawn;
+        self.sold += other.sold;
+        self.sold_before += other.sold_before;
+        self.held += other.held;
+        self.free += other.free;
+        self.unknown += other.unknown;
+        self.oversold += other.oversold;
+        self.undersold += other.undersold;
+        self.over_cap += other.over_cap;
+    }
 }
 
 impl SaleSums {
     pub(super) fn add(&mut self, sale: &SaleFigures) {
+        let units = &sale.units;
         self.sales += 1;
         self.asked_for += u64::from(sale.asked > 0);
-        self.sold_out += u64::from(sale.sold > 0 && sale.free + sale.held + sale.unknown == 0);
-        for (sum, units) in [
-            (&mut self.stock, sale.stock),
-            (&mut self.added, sale.added),
-            (&mut self.withdrawn, sale.withdrawn),
-            (&mut self.sold, sale.sold),
-            (&mut self.sold_before, sale.sold_before),
-            (&mut self.held, sale.held),
-            (&mut self.free, sale.free),
-            (&mut self.unknown, sale.unknown),
-            (&mut self.oversold, sale.oversold),
-            (&mut self.undersold, sale.undersold),
-            (&mut self.over_cap, sale.over_cap),
-        ] {
-            *sum += units;
-        }
+        self.sold_out += u64::from(units.sold > 0 && units.free + units.held + units.unknown == 0);
+        self.units.add(units);
     }
 }
 
@@ -199,8 +191,7 @@ impl SaleFigures {
         let held = totals.map_or(proof.held, |totals| totals.held.clamp(proof.held_surely, proof.held));
         let totals = totals.unwrap_or_default();
         let offered = (stock + totals.added).saturating_sub(totals.withdrawn);
-        Self {
-            sale: plan.name.clone(),
+        let units = UnitFigures {
             stock,
             added: totals.added,
             withdrawn: totals.withdrawn,
@@ -212,10 +203,9 @@ impl SaleFigures {
             oversold: proof.oversold,
             undersold: proof.undersold,
             over_cap: proof.over_cap,
-            asked: proof.asked,
-            sold_out_ms: proof.sold_out_ms,
-            all_held_ms: proof.all_held_ms,
-        }
+        };
+        let (sold_out_ms, all_held_ms) = (proof.sold_out_ms, proof.all_held_ms);
+        Self { sale: plan.name.clone(), units, asked: proof.asked, sold_out_ms, all_held_ms }
     }
 }
 

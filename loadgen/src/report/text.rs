@@ -9,7 +9,7 @@ use std::{
 
 use anstyle::{AnsiColor, Style as Paint};
 
-use super::{Ending, LatencyFigures, Report, StageFigures, Verdict};
+use super::{Ending, LatencyFigures, Report, StageFigures, UnitFigures, Verdict};
 use crate::{measure::Percentiles, number::count, verify::Invariant};
 
 /// How the result is shown.
@@ -99,7 +99,7 @@ fn verdict(text: &mut String, report: &Report, style: Style) -> fmt::Result {
     if let Some(why) = why(report) {
         write!(text, ": {why}")?;
     }
-    let sums = &report.sums;
+    let sums = &report.sums.units;
     let offered = (sums.stock + sums.added).saturating_sub(sums.withdrawn);
     write!(text, "; {} of {} units sold", grouped(sums.sold), grouped(offered))?;
     for (units, what) in [(sums.unknown, "in doubt"), (sums.held, "on hold"), (sums.free, "left over")] {
@@ -140,18 +140,8 @@ fn sales(text: &mut String, report: &Report) -> fmt::Result {
     )?;
     for sale in sales {
         let sold_out = sale.sold_out_ms.map_or_else(|| "never".to_owned(), |ms| span(Duration::from_millis(ms)));
-        writeln!(
-            text,
-            "{:widest$} {:>10} {:>10} {:>8} {:>10} {:>9} {:>10} {:>9}  {sold_out}",
-            sale.sale,
-            grouped(sale.stock),
-            grouped(sale.sold),
-            grouped(sale.held),
-            grouped(sale.free),
-            grouped(sale.oversold),
-            grouped(sale.undersold),
-            grouped(sale.over_cap),
-        )?;
+        units(text, widest, &sale.sale, &sale.units)?;
+        writeln!(text, "  {sold_out}")?;
     }
     let shown = count(sales.len());
     if sums.sales > shown {
@@ -163,20 +153,19 @@ fn sales(text: &mut String, report: &Report) -> fmt::Result {
         writeln!(text)?;
     }
     if sums.sales > 1 {
-        writeln!(
-            text,
-            "{:widest$} {:>10} {:>10} {:>8} {:>10} {:>9} {:>10} {:>9}",
-            "all",
-            grouped(sums.stock),
-            grouped(sums.sold),
-            grouped(sums.held),
-            grouped(sums.free),
-            grouped(sums.oversold),
-            grouped(sums.undersold),
-            grouped(sums.over_cap),
-        )?;
+        units(text, widest, "all", &sums.units)?;
+        writeln!(text)?;
     }
     Ok(())
+}
+
+/// Where units are: the columns of a sale, or of all.
+fn units(text: &mut String, widest: usize, name: &str, units: &UnitFigures) -> fmt::Result {
+    let UnitFigures { stock, sold, held, free, oversold, undersold, over_cap, .. } = *units;
+    let [stock, sold, held, free] = [stock, sold, held, free].map(grouped);
+    let [oversold, undersold, over_cap] = [oversold, undersold, over_cap].map(grouped);
+    write!(text, "{name:widest$} {stock:>10} {sold:>10} {held:>8} {free:>10} {oversold:>9} {undersold:>10}")?;
+    write!(text, " {over_cap:>9}")
 }
 
 /// The stages, where there is more than one.

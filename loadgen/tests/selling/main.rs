@@ -119,8 +119,9 @@ fn a_right_shop_passes_and_sells_every_unit() {
         assert_eq!(broken_invariants(&report), [""; 0], "{:#?}", report.invariants);
         assert_eq!(report.exit(), Exit::Good, "{}", report.verdict_reason);
         for sale in &report.sales {
-            assert_eq!((sale.sold, sale.held, sale.free), (sale.stock, 0, 0), "{}", sale.sale);
-            assert_eq!((sale.oversold, sale.undersold, sale.over_cap), (0, 0, 0));
+            let units = &sale.units;
+            assert_eq!((units.sold, units.held, units.free), (units.stock, 0, 0), "{}", sale.sale);
+            assert_eq!((units.oversold, units.undersold, units.over_cap), (0, 0, 0));
             assert!(sale.sold_out_ms.is_some() && sale.all_held_ms.is_some());
         }
         let requests = &report.requests;
@@ -175,20 +176,19 @@ fn every_built_in_scenario_sells_every_unit_of_a_right_shop() {
         let report = report_of(Broken::Not, &settings_of(scenario, faster, 1, false));
         assert_eq!(broken_invariants(&report), [""; 0], "{name}: {:#?}", report.invariants);
         for sale in report.sales.iter().filter(|sale| sale.sale != "coupon") {
-            let units = sale.stock + sale.added - sale.withdrawn;
-            assert_eq!((sale.sold, sale.oversold, sale.undersold), (units, 0, 0), "{name}: {}", sale.sale);
+            let units = &sale.units;
+            let offered = units.stock + units.added - units.withdrawn;
+            assert_eq!((units.sold, units.oversold, units.undersold), (offered, 0, 0), "{name}: {}", sale.sale);
         }
     }
 }
 
 #[test]
 fn the_figures_name_what_is_wrong() {
-    let sum = |report: &Report, of: fn(&sellout_loadgen::report::SaleFigures) -> u64| -> u64 {
-        report.sales.iter().map(of).sum()
-    };
-    assert!(sum(&report_of(Broken::Oversells, &settings(1, false)), |sale| sale.oversold) > 0);
-    assert!(sum(&report_of(Broken::LeaksHeldUnits, &settings(1, false)), |sale| sale.undersold) > 0);
-    assert!(sum(&report_of(Broken::IgnoresTheCap, &settings(1, false)), |sale| sale.over_cap) > 0);
+    let sums = |broken| report_of(broken, &settings(1, false)).sums.units;
+    assert!(sums(Broken::Oversells).oversold > 0);
+    assert!(sums(Broken::LeaksHeldUnits).undersold > 0);
+    assert!(sums(Broken::IgnoresTheCap).over_cap > 0);
 }
 
 #[test]
@@ -297,5 +297,5 @@ fn speed_changes_real_time_and_not_the_crowd() {
     faster.clock = Arc::new(ScaledClock::standing_at(Timestamp::from_millis(0), faster.speed));
     let (fast, slow) = (report_of(Broken::Not, &faster), report_of(Broken::Not, &settings(1, false)));
     assert_eq!(fast.crowd.visits, slow.crowd.visits);
-    assert_eq!(fast.sales[0].sold, slow.sales[0].sold);
+    assert_eq!(fast.sales[0].units.sold, slow.sales[0].units.sold);
 }

@@ -173,9 +173,9 @@ step = { rate = "200/s", lasts = "10s" }
     let speed = scenario.speed;
     let report = report_of(Broken::Not, &settings_of(scenario, speed, 1, false));
     assert_right(&report);
-    assert_eq!((report.sales.len(), report.sums.sales, report.sums.stock), (SALES_LISTED, 20_000, 100_000));
+    assert_eq!((report.sales.len(), report.sums.sales, report.sums.units.stock), (SALES_LISTED, 20_000, 100_000));
     assert!(report.sales[0].asked > 50 && report.sales.is_sorted_by(|one, other| one.asked >= other.asked));
-    assert_eq!(report.sums.sold, report.requests.confirmed);
+    assert_eq!(report.sums.units.sold, report.requests.confirmed);
     let text = render(&report, Style::default());
     assert!(text.contains("... and 19,995 more sales") && text.lines().count() < 50, "{text}");
 }
