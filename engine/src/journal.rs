@@ -30,6 +30,7 @@ mod sim_disk;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod torn;
 
 pub(crate) use commit::{Batch, Journal, JournalOptions, Settle};
 pub(crate) use disk::{Access, Disk, DiskFile, FsDisk};

@@ -31,7 +31,7 @@ use super::{
     Lsn,
     disk::{Disk, FolderLock, random_u64},
     error::{JournalError, OpenError},
-    frame::{FrameBuffer, MAX_PAYLOAD, Mark},
+    frame::{FrameBuffer, LARGEST_PAYLOAD, MAX_PAYLOAD, Mark},
     record::Record,
     recovery::{Replay, recover},
     secret::Secret,
@@ -64,14 +64,22 @@ pub(crate) struct JournalOptions {
     pub(crate) segment_bytes: u64,
     /// Segments are filled with zeros in steps of this many bytes.
     pub(crate) fill_bytes: u64,
-    /// The largest payload of one frame, at most 8 MiB.
+    /// The payload up to which appends share a frame, at most 8 MiB.
     pub(crate) frame_bytes: usize,
+    /// The payload up to which an append has a frame alone and isn't parted, at most 1 GiB.
+    pub(crate) append_bytes: usize,
 }
 
 impl JournalOptions {
-    /// The usual sizes: segments of 64 MiB, filled by 1 MiB.
+    /// The usual sizes: segments of 64 MiB, filled by 1 MiB; frames of 8 MiB, one append never parted.
     pub(crate) fn at(now: Timestamp) -> Self {
-        Self { now, segment_bytes: 64 << 20, fill_bytes: 1 << 20, frame_bytes: MAX_PAYLOAD }
+        Self {
+            now,
+            segment_bytes: 64 << 20,
+            fill_bytes: 1 << 20,
+            frame_bytes: MAX_PAYLOAD,
+            append_bytes: LARGEST_PAYLOAD,
+        }
     }
 }
 
@@ -147,7 +155,7 @@ impl<S> fmt::Debug for Journal<S> {
     }
 }
 
-/// One append in the making: its records follow each other in the journal and, up to 8 MiB, are recovered together
+/// One append in the making: its records follow each other in the journal and, up to 1 GiB, are recovered together
 /// or not at all.
 #[derive(Debug)]
 pub(crate) struct Batch<'a, S> {
@@ -233,7 +241,7 @@ impl<S: Settle> Journal<S> {
         };
         let incarnation =
             random_u64(disk.as_ref()).map_err(|error| OpenError::io_at(disk.path(), "draw a number for", error))?;
-        let mut frames = FrameBuffer::new(options.frame_bytes);
+        let mut frames = FrameBuffer::parting(options.frame_bytes, options.append_bytes);
         frames.begin();
         frames.push(|out| Record::Opened { epoch, incarnation, at: options.now }.encode(out));
         let bytes = recovered.bytes + frames.frame_bytes();
@@ -243,7 +251,7 @@ impl<S: Settle> Journal<S> {
         let end = writer.next() - 1;
         Ok(Self {
             pending: Mutex::new(Pending {
-                frames: FrameBuffer::new(options.frame_bytes),
+                frames: FrameBuffer::parting(options.frame_bytes, options.append_bytes),
                 settlements: Vec::new(),
                 end,
                 closed: false,

@@ -19,12 +19,15 @@
 //! torn. Hence the rule of recovery: no valid frame here, and a valid one anywhere later = rot, refuse; no valid
 //! frame here and none later = the torn tail of a commit that nobody was told of, or nothing at all.
 //!
-//! The limits. Rot in the very last frame can't be told from a torn write, and is taken for one. A frame may begin
-//! in the sector in which the last one ended, so a sector must be written whole or not at all, as disks promise: a
-//! device that tears within a sector can damage the frame before, which was acknowledged.
+//! Whether a last frame that does not hold is torn or has rotted, `torn` tells by what is left of it. So that the end
+//! of a frame can be seen, its padding isn't zeros.
 //!
-//! A batch beyond the payload limit becomes several frames, and each is synced before the next is written. One sync
-//! for all of them would let the second be whole while the first is torn, which is what rot looks like.
+//! The limit. A frame may begin in the sector in which the last one ended, so a sector must be written whole or not
+//! at all, as disks promise: a device that tears within a sector can damage the frame before, which was acknowledged.
+//!
+//! A batch beyond the usual payload becomes several frames, and each is synced before the next is written. One sync
+//! for all of them would let the second be whole while the first is torn, which is what rot looks like. But one
+//! append is never parted: its records rest on each other, so it has one frame, however large.
 
 use crc32fast::Hasher;
 
@@ -32,8 +35,12 @@ use super::record::{DecodeError, Record};
 
 /// The bytes before the payload.
 pub(crate) const FRAME_HEADER: usize = 32;
-/// The largest payload of a frame, in bytes.
+/// The payload, in bytes, up to which appends share a frame; also the largest record.
 pub(crate) const MAX_PAYLOAD: usize = 8 << 20;
+/// The largest payload, in bytes, of a frame that one append fills alone.
+pub(crate) const LARGEST_PAYLOAD: usize = 1 << 30;
+/// What a frame is padded with: any byte but zero, which is what a write that was cut short leaves.
+const PADDING: u8 = 0xa5;
 /// Frames start at multiples of this many bytes.
 pub(crate) const ALIGNMENT: usize = 8;
 /// Not printable, so that no text that a customer chose holds it.
@@ -81,7 +88,7 @@ impl FrameHeader {
         let records = word(bytes, RECORDS_AT);
         let payload = usize::try_from(word(bytes, LENGTH_AT)).ok()?;
         let fewest = usize::try_from(records).ok()?.checked_mul(SMALLEST_ENTRY)?;
-        if records == 0 || first == 0 || payload > MAX_PAYLOAD || payload < fewest {
+        if records == 0 || first == 0 || payload > LARGEST_PAYLOAD || payload < fewest {
             return None;
         }
         Some(Self { payload, records, first, epoch: word(bytes, EPOCH_AT), crc: word(bytes, CRC_AT) })
@@ -99,7 +106,12 @@ impl FrameHeader {
 
     /// Whether `frame`, the whole frame that starts with this header, is what was written at `place`.
     pub(crate) fn holds(&self, frame: &[u8], place: Place) -> bool {
-        frame.len() == self.frame_length() && checksum(frame, place) == self.crc
+        self.difference(frame, place) == Some(0)
+    }
+
+    /// By which bits the checksum of `frame`, the whole frame that starts with this header, is another at `place`.
+    pub(crate) fn difference(&self, frame: &[u8], place: Place) -> Option<u32> {
+        (frame.len() == self.frame_length()).then(|| checksum(frame, place) ^ self.crc)
     }
 }
 
@@ -120,7 +132,7 @@ fn checksum(frame: &[u8], place: Place) -> u32 {
 
 /// Fills in the header of `frame`, whose payload and padding are there.
 pub(crate) fn seal(frame: &mut [u8], part: Part, first: u64, epoch: u32, place: Place) {
-    let length = u32::try_from(part.payload).expect("a payload has at most 8 MiB");
+    let length = u32::try_from(part.payload).expect("a payload has at most 1 GiB");
     frame[..LENGTH_AT].copy_from_slice(&MAGIC);
     frame[LENGTH_AT..CRC_AT].copy_from_slice(&length.to_le_bytes());
     frame[RECORDS_AT..FIRST_AT].copy_from_slice(&part.records.to_le_bytes());
@@ -172,12 +184,13 @@ impl Part {
 /// Frames in the making: payloads where they will be written from, with room for the headers.
 ///
 /// The records of one append stay in one frame, and so are recovered together or not at all, unless they alone
-/// exceed a frame.
+/// exceed the largest frame that there can be.
 #[derive(Debug)]
 pub(crate) struct FrameBuffer {
     bytes: Vec<u8>,
     closed: Vec<Part>,
     limit: usize,
+    largest: usize,
     open_at: usize,
     open_records: u32,
     append_at: usize,
@@ -194,12 +207,20 @@ pub(crate) struct Mark {
 }
 
 impl FrameBuffer {
-    /// An empty buffer whose frames have at most `limit` bytes of payload.
+    /// An empty buffer whose frames have at most `limit` bytes of payload, unless one append alone has more.
+    #[cfg(test)]
     pub(crate) fn new(limit: usize) -> Self {
+        Self::parting(limit, LARGEST_PAYLOAD)
+    }
+
+    /// An empty buffer whose frames have at most `limit` bytes of payload, unless one append alone has more; it is
+    /// parted only if it has more than `largest`.
+    pub(crate) fn parting(limit: usize, largest: usize) -> Self {
         Self {
             bytes: Vec::new(),
             closed: Vec::new(),
             limit: limit.min(MAX_PAYLOAD),
+            largest: largest.min(LARGEST_PAYLOAD),
             open_at: 0,
             open_records: 0,
             append_at: 0,
@@ -257,7 +278,7 @@ impl FrameBuffer {
 
     /// Keeps the open frame, which now ends with the entry at `entry`, within the limit.
     fn split_if_full(&mut self, entry: usize) {
-        if !self.overfull() {
+        if self.open_payload() <= self.limit {
             return;
         }
         let mut entry = entry;
@@ -269,13 +290,13 @@ impl FrameBuffer {
             entry = entry - start + self.append_at;
             self.open_records = moved;
         }
-        if self.overfull() && self.open_records > 0 {
+        if self.open_payload() > self.largest && self.open_records > 0 {
             self.cut(entry, self.open_records);
         }
     }
 
-    fn overfull(&self) -> bool {
-        self.bytes.len() - self.open_at - FRAME_HEADER > self.limit
+    fn open_payload(&self) -> usize {
+        self.bytes.len() - self.open_at - FRAME_HEADER
     }
 
     /// Closes the open frame with `records` records at `at`; what follows goes to a new one.
@@ -288,8 +309,8 @@ impl FrameBuffer {
     }
 
     fn close(&mut self, records: u32) {
-        let part = Part { start: self.open_at, payload: self.bytes.len() - self.open_at - FRAME_HEADER, records };
-        self.bytes.resize(part.end(), 0);
+        let part = Part { start: self.open_at, payload: self.open_payload(), records };
+        self.bytes.resize(part.end(), PADDING);
         self.closed.push(part);
         self.open_at = part.end();
         self.open_records = 0;
@@ -381,8 +402,14 @@ mod tests {
     }
 
     #[test]
-    fn appends_stay_whole_unless_they_alone_exceed_a_frame() {
-        let mut buffer = FrameBuffer::new(100); // three records of 25 bytes fill 75
+    fn appends_stay_whole_unless_they_alone_exceed_the_largest_frame() {
+        assert_eq!(sizes(FrameBuffer::new(100)), [3, 2, 9, 1]);
+        assert_eq!(sizes(FrameBuffer::parting(100, 200)), [3, 2, 8, 2]);
+        assert_eq!(sizes(FrameBuffer::parting(100, 100)), [3, 2, 4, 4, 2]);
+    }
+
+    /// Appends of 2, 1, 2, 9 and 1 records of 25 bytes: how many of them each frame has.
+    fn sizes(mut buffer: FrameBuffer) -> Vec<u32> {
         for (append, size) in [2_u32, 1, 2, 9, 1].into_iter().enumerate() {
             buffer.begin();
             for _ in 0..size {
@@ -399,10 +426,10 @@ mod tests {
             sizes.push(part.records);
             read.extend(records);
         }
-        assert_eq!(sizes, [3, 2, 4, 4, 2]);
         let expected = [(0, 2), (1, 1), (2, 2), (3, 9), (4, 1)];
         let expected: Vec<_> = expected.iter().flat_map(|&(append, size)| vec![opened(append); size]).collect();
         assert_eq!(read, expected);
+        sizes
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Recovery: everything that is durable, in order, and a writer behind it.
 //!
 //! Holds true: a record is replayed once and in its place, or recovery refuses. The valid prefix may end only where
-//! a torn commit can: at the end of the last segment, with no valid frame behind it. Everything else that does not
+//! a torn commit can: at the end of the last segment, with no valid frame behind it, and with nothing behind it but
+//! what a crash can leave of a write. Everything else that does not
 //! hold is [`OpenError::Corrupt`] with the file and the offset, and then not a byte was changed.
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use super::{
         Behind, Block, Found, HEADER_BLOCK, Identity, SegmentHeader, SegmentReader, SegmentWriter, Sizes, VERSION,
         file_name, segment_number,
     },
+    torn::ROTTEN,
 };
 
 /// The engine's own reader of records; an error says what the record contradicts.
@@ -189,6 +191,11 @@ impl Scan<'_, '_> {
         if let Some(later) = rest.later_frame {
             let why = format!("no valid frame is here, but one follows at byte {later}: this is no torn write");
             return Err(OpenError::corrupt(disk.as_ref(), &name, self.end, why));
+        }
+        if let Some(junk_end) = rest.junk_end
+            && !reader.is_torn(self.end, junk_end).map_err(failed)?
+        {
+            return Err(OpenError::corrupt(disk.as_ref(), &name, self.end, ROTTEN));
         }
         if header.segment < segments {
             let name = file_name(segments);

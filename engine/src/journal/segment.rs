@@ -19,6 +19,7 @@ use std::{io, sync::Arc};
 use super::{
     disk::{Access, Disk, DiskFile},
     frame::{ALIGNMENT, FRAME_HEADER, FrameHeader, MAGIC as FRAME_MAGIC, Part, Place, seal},
+    torn::is_torn,
 };
 
 /// The format that is written here, and the latest that is read.
@@ -203,6 +204,18 @@ impl SegmentReader {
         Ok(rest)
     }
 
+    /// Whether what lies between `offset` and `junk_end`, where zeros begin for good, may be a torn write.
+    pub(crate) fn is_torn(&mut self, offset: u64, junk_end: u64) -> io::Result<bool> {
+        // The file may end within the last word.
+        let there = junk_end.min(self.file.length()?) - offset;
+        let length = usize::try_from(there).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        if !self.load(offset, length)? {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let left = self.bytes(offset, length);
+        Ok(is_torn(left, Place { salt: self.salt, segment: self.segment, offset }))
+    }
+
     /// Forgets what was read ahead: a writer may have changed it since.
     pub(crate) fn forget(&mut self) {
         self.filled = 0;
@@ -222,6 +235,10 @@ impl SegmentReader {
         let end = offset + length as u64;
         if offset >= self.window_at && end <= self.window_at + self.filled as u64 {
             return Ok(true);
+        }
+        // What only looks like a frame may claim any length: memory is taken for what is there.
+        if length > READ_AHEAD && end > self.file.length()? {
+            return Ok(false);
         }
         let wanted = length.max(READ_AHEAD);
         if self.window.len() < wanted {
@@ -269,8 +286,9 @@ impl SegmentWriter {
 
     /// Goes on behind the last frame of a segment that was read, and makes sure that what was read is durable.
     ///
-    /// It writes `last_frame` (or the header, if there is no frame) once more: when a sync fails, the system keeps
-    /// the page and calls it clean. The next process reads it well, and a sync alone would not write it.
+    /// It writes `last_frame` (or the header, if there is no frame) and the zeros behind it once more: when a sync
+    /// fails, the system keeps the page and calls it clean. The next process reads it well, and a sync alone would not
+    /// write it.
     pub(crate) fn resume(
         disk: &Arc<dyn Disk>,
         header: SegmentHeader,
@@ -281,7 +299,7 @@ impl SegmentWriter {
         let Behind { last_frame, end, junk_end } = behind;
         let Some(last_frame) = last_frame else {
             let mut writer = Self::create(disk, header, sizes)?;
-            writer.clear(junk_end.unwrap_or_default())?;
+            writer.clear(writer.allocated.max(junk_end.unwrap_or_default()))?;
             return Ok(writer);
         };
         let file = disk.open(&file_name(header.segment), Access::Write)?;
@@ -289,11 +307,11 @@ impl SegmentWriter {
         file.sync_data()?;
         let allocated = file.length()?;
         let mut writer = Self { disk: Arc::clone(disk), file, header, sizes, end, allocated, next };
-        writer.clear(junk_end.unwrap_or_default())?;
+        writer.clear(allocated.max(junk_end.unwrap_or_default()))?;
         Ok(writer)
     }
 
-    /// Overwrites the torn frame behind the end with zeros.
+    /// Overwrites what lies behind the end, torn or not to be seen, with zeros.
     fn clear(&mut self, junk_end: u64) -> io::Result<()> {
         if junk_end > self.end {
             self.zero(self.end, junk_end)?;

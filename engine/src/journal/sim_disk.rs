@@ -1,9 +1,10 @@
 //! A disk in memory that keeps what a real one may lose.
 //!
-//! Holds true: what was not synced is kept, lost or torn by a seeded choice for each sector of 512 bytes, so that a
-//! write may survive in part and out of order; names survive in the order in which they were made. A failed sync
-//! leaves its sectors readable and *clean*, as Linux does: a later sync does not write them. Every call has a
-//! number, and any can fail or be the last before a crash.
+//! Holds true: what was not synced is kept, lost or torn by a seeded choice for each sector of 512 bytes, or of as many
+//! as one likes, so that a write may survive in part and out of order; names survive in the order in which they were
+//! made. A failed sync leaves its sectors readable and *clean*, as Linux does: a later sync does not write them. Every
+//! call has a number, and any can fail or be the last before a crash, or the first that finds the disk full. Bits rot
+//! where one says.
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 
 use super::disk::{Access, Disk, DiskFile, FolderLock};
 
+/// What is written whole or not at all, unless a disk is told otherwise.
 const SECTOR: usize = 512;
 
 /// What happens at a chosen call.
@@ -25,6 +27,8 @@ pub(crate) enum Fault {
     Error(io::ErrorKind),
     /// The power goes.
     Crash,
+    /// From now on there is no room: no file grows and none is made, until there is room again.
+    Full,
 }
 
 /// A way to be broken, as a negative control.
@@ -57,7 +61,7 @@ impl Dice {
     }
 }
 
-type Sector = [u8; SECTOR];
+type Sector = Box<[u8]>;
 
 #[derive(Debug, Clone, Default)]
 struct Contents {
@@ -72,36 +76,37 @@ struct Contents {
 }
 
 impl Contents {
-    fn sector(bytes: &[u8], number: usize) -> Sector {
-        let mut sector = [0; SECTOR];
-        let start = (number * SECTOR).min(bytes.len());
-        let end = (start + SECTOR).min(bytes.len());
+    fn sector(bytes: &[u8], number: usize, size: usize) -> Sector {
+        let mut sector = vec![0; size];
+        let start = (number * size).min(bytes.len());
+        let end = (start + size).min(bytes.len());
         sector[..end - start].copy_from_slice(&bytes[start..end]);
-        sector
+        sector.into()
     }
 
-    fn put(bytes: &mut Vec<u8>, number: usize, sector: &Sector) {
-        let end = (number + 1) * SECTOR;
+    fn put(bytes: &mut Vec<u8>, number: usize, sector: &[u8]) {
+        let start = number * sector.len();
+        let end = start + sector.len();
         if bytes.len() < end {
             bytes.resize(end, 0);
         }
-        bytes[number * SECTOR..end].copy_from_slice(sector);
+        bytes[start..end].copy_from_slice(sector);
     }
 
-    fn write(&mut self, bytes: &[u8], offset: usize) {
+    fn write(&mut self, bytes: &[u8], offset: usize, size: usize) {
         let end = offset + bytes.len();
         if self.visible.len() < end {
             self.visible.resize(end, 0);
         }
         self.visible[offset..end].copy_from_slice(bytes);
-        for number in offset / SECTOR..end.div_ceil(SECTOR) {
-            self.dirty.entry(number).or_default().push(Self::sector(&self.visible, number));
+        for number in offset / size..end.div_ceil(size) {
+            self.dirty.entry(number).or_default().push(Self::sector(&self.visible, number, size));
         }
     }
 
-    fn sync(&mut self) {
+    fn sync(&mut self, size: usize) {
         for number in std::mem::take(&mut self.dirty).into_keys() {
-            let sector = Self::sector(&self.visible, number);
+            let sector = Self::sector(&self.visible, number, size);
             Self::put(&mut self.durable, number, &sector);
             self.clean.remove(&number);
         }
@@ -152,7 +157,7 @@ fn apply(names: &mut BTreeMap<String, usize>, naming: &Naming) {
     }
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct State {
     files: Vec<Contents>,
     names: BTreeMap<String, usize>,
@@ -165,9 +170,31 @@ struct State {
     crashed: bool,
     locked: bool,
     dice: u64,
+    /// The size of a sector.
+    sector: usize,
+    /// By how many bytes files may still grow.
+    room: Option<usize>,
 }
 
 impl State {
+    fn new(seed: u64) -> Self {
+        Self {
+            files: Vec::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            namings: Vec::new(),
+            calls: 0,
+            syncs: 0,
+            fault: None,
+            flaw: None,
+            crashed: false,
+            locked: false,
+            dice: seed,
+            sector: SECTOR,
+            room: None,
+        }
+    }
+
     /// Counts a call; an error if it is to fail.
     fn call(&mut self) -> io::Result<()> {
         if self.crashed {
@@ -180,6 +207,10 @@ impl State {
                 Err(io::Error::other("the power went"))
             }
             Some((at, Fault::Error(kind))) if at == self.calls => Err(kind.into()),
+            Some((at, Fault::Full)) if at == self.calls => {
+                self.room = Some(0);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -197,12 +228,21 @@ impl State {
         if called.is_err() {
             // What fails may have been done in part.
             let done = dice.below(bytes.len() + 1);
-            contents.write(&bytes[..done], offset);
+            contents.write(&bytes[..done], offset, self.sector);
             return called;
+        }
+        if let Some(room) = &mut self.room {
+            let grows = (offset + bytes.len()).saturating_sub(contents.visible.len());
+            let lacks = grows.saturating_sub(*room);
+            *room = room.saturating_sub(grows);
+            if lacks > 0 {
+                contents.write(&bytes[..bytes.len().saturating_sub(lacks)], offset, self.sector);
+                return Err(io::ErrorKind::StorageFull.into());
+            }
         }
         let equal = contents.visible.get(offset..offset + bytes.len()) == Some(bytes);
         if !(equal && self.flaw == Some(Flaw::SkipsEqualWrites)) {
-            contents.write(bytes, offset);
+            contents.write(bytes, offset, self.sector);
         }
         Ok(())
     }
@@ -211,7 +251,7 @@ impl State {
         let called = self.call();
         self.syncs += 1;
         match (&called, self.crashed) {
-            (Ok(()), _) if self.flaw != Some(Flaw::LyingSync) => self.files[file].sync(),
+            (Ok(()), _) if self.flaw != Some(Flaw::LyingSync) => self.files[file].sync(self.sector),
             (Err(_), false) => self.files[file].fail_sync(),
             _ => {}
         }
@@ -220,6 +260,9 @@ impl State {
 
     fn create(&mut self, name: &str) -> io::Result<usize> {
         self.call()?;
+        if self.room == Some(0) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let file = self.files.len();
         self.files.push(Contents::default());
         let naming = Naming::Create(name.to_owned(), file);
@@ -249,8 +292,18 @@ pub(crate) struct SimDisk {
 impl SimDisk {
     /// An empty folder; `seed` decides what is random.
     pub(crate) fn new(seed: u64) -> Self {
-        let state = State { dice: seed, ..State::default() };
-        Self { state: Arc::new(Mutex::new(state)), folder: PathBuf::from("sim") }
+        Self { state: Arc::new(Mutex::new(State::new(seed))), folder: PathBuf::from("sim") }
+    }
+
+    /// As it is, with sectors of `bytes`.
+    pub(crate) fn sectors(self, bytes: usize) -> Self {
+        self.state.lock().sector = bytes;
+        self
+    }
+
+    /// Files may grow by so many bytes together, or by any.
+    pub(crate) fn set_room(&self, bytes: Option<usize>) {
+        self.state.lock().room = bytes;
     }
 
     /// As `new`, with a flaw.
@@ -292,8 +345,8 @@ impl SimDisk {
             names: names.clone(),
             durable_names: names,
             flaw: state.flaw,
-            dice: dice.roll(),
-            ..State::default()
+            sector: state.sector,
+            ..State::new(dice.roll())
         };
         Self { state: Arc::new(Mutex::new(state)), folder: self.folder.clone() }
     }
@@ -322,6 +375,11 @@ impl SimDisk {
         let answer = change(&mut contents.visible);
         contents.durable = contents.visible.clone();
         answer
+    }
+
+    /// Lets one bit of a file rot; it was durable, and stays as it is now.
+    pub(crate) fn rot(&self, name: &str, bit: usize) {
+        self.with_file(name, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
     }
 
     /// Takes a file away.

@@ -16,6 +16,7 @@ use super::{
     frame::records,
     record::Record,
     segment::{Block, Found, HEADER_BLOCK, Identity, SegmentHeader, SegmentReader, VERSION, file_name},
+    torn::ROTTEN,
 };
 
 /// Where a [`Tail`] stands.
@@ -117,6 +118,15 @@ impl Tail {
                     }
                     return Err(self.corrupt(format!("no valid frame is here, but one follows at byte {later}")));
                 }
+                if self.is_rotten(rest.junk_end)? {
+                    // As above: half of a frame may have been read before it was written, and half after.
+                    if let Some(found) = self.find()? {
+                        return self.take(&found, limit, out);
+                    }
+                    if self.is_rotten(rest.junk_end)? {
+                        return Err(self.corrupt(ROTTEN.to_owned()));
+                    }
+                }
             }
             return self.none(limit, "a durable frame is missing");
         }
@@ -143,6 +153,15 @@ impl Tail {
         };
         let name = file_name(self.position.segment);
         look().map_err(|error| OpenError::io(self.disk.as_ref(), "read", &name, error))
+    }
+
+    /// Whether what lies between the position and `junk_end` is no torn write.
+    fn is_rotten(&mut self, junk_end: Option<u64>) -> Result<bool, OpenError> {
+        let Some(junk_end) = junk_end else { return Ok(false) };
+        let reader = self.reader.as_mut().expect("a segment is open");
+        let torn = reader.is_torn(self.position.offset, junk_end);
+        let name = file_name(self.position.segment);
+        Ok(!torn.map_err(|error| OpenError::io(self.disk.as_ref(), "read", &name, error))?)
     }
 
     /// Gives the records of the frame that was just found, if it is within the limit.

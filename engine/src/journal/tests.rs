@@ -1,13 +1,14 @@
 //! What the journal promises, on a disk that breaks in every way it can, and on the real one.
 //!
-//! Properties, for a crash or an error at every single call to the disk:
-//! 1. every acknowledged record is replayed, in order, once, and nothing is that was never appended;
+//! Properties, for a crash, an error or a full disk at every single call, with sectors of 512 and of 4,096 bytes:
+//! 1. every acknowledged record is replayed, in order, once, and nothing is that was never appended; of an append that
+//!    was not acknowledged, every record or none;
 //! 2. what one opening replayed, every later one replays;
 //! 3. epochs strictly increase;
 //! 4. a journal that was only torn is never refused.
 //!
-//! Negative controls: a disk whose sync of files or of the folder lies breaks 1; one that leaves out equal writes
-//! breaks 2; a fake frame that knows the salt and its place is believed.
+//! Negative controls: a disk whose sync of files or of the folder lies breaks 1, and so do appends that are parted; one
+//! that leaves out equal writes breaks 2; a fake frame that knows the salt and its place is believed.
 
 use std::{
     fs, io,
@@ -23,7 +24,7 @@ use std::{
 use super::disk::Disk;
 use super::{
     disk::{Access, DiskFile, FolderLock},
-    frame::{FrameBuffer, MAX_PAYLOAD, Place, seal},
+    frame::{FrameBuffer, LARGEST_PAYLOAD, MAX_PAYLOAD, Place, seal},
     sim_disk::{Fault, Flaw},
     *,
 };
@@ -31,8 +32,16 @@ use crate::End;
 use crate::core::{Buyer, Timestamp};
 
 /// Small enough that a short life rotates, fills and splits.
-const SMALL: JournalOptions =
-    JournalOptions { now: Timestamp::MIN, segment_bytes: 4_096 + 1_100, fill_bytes: 700, frame_bytes: 300 };
+const SMALL: JournalOptions = JournalOptions {
+    now: Timestamp::MIN,
+    segment_bytes: 4_096 + 1_100,
+    fill_bytes: 700,
+    frame_bytes: 300,
+    append_bytes: LARGEST_PAYLOAD,
+};
+
+/// As they were once: an append beyond a frame is parted.
+const PARTING: JournalOptions = JournalOptions { append_bytes: 300, ..SMALL };
 
 type Plain = Journal<()>;
 
@@ -61,6 +70,8 @@ fn append<S: Settle>(journal: &Journal<S>, ids: impl IntoIterator<Item = u32>) -
 #[derive(Debug, Default, Clone)]
 struct History {
     pushed: Vec<u32>,
+    /// How many were pushed when each append ended.
+    ends: Vec<usize>,
     acknowledged: usize,
     epoch: u32,
     used: u32,
@@ -83,6 +94,10 @@ impl History {
         if notes.len() < self.acknowledged || notes[..] != self.pushed[..notes.len().min(self.pushed.len())] {
             return Err(format!("{notes:?} is replayed of {:?}, {} acknowledged", self.pushed, self.acknowledged));
         }
+        if !notes.is_empty() && !self.ends.contains(&notes.len()) {
+            return Err(format!("an append was parted: {} of {:?}", notes.len(), self.ends));
+        }
+        self.ends.retain(|&end| end <= notes.len());
         self.epoch = epoch;
         self.acknowledged = notes.len();
         self.pushed = notes;
@@ -91,7 +106,11 @@ impl History {
 
     /// One run of the process: open, compare, append and commit until it ends or the disk fails.
     fn live(&mut self, disk: &SimDisk, commits: u32) -> Result<(), String> {
-        let (journal, replayed) = match open(disk) {
+        self.live_with(disk, commits, SMALL)
+    }
+
+    fn live_with(&mut self, disk: &SimDisk, commits: u32, options: JournalOptions) -> Result<(), String> {
+        let (journal, replayed) = match open_with(disk, options) {
             Ok(opened) => opened,
             Err(error @ (OpenError::Corrupt { .. } | OpenError::NewerVersion { .. } | OpenError::InUse { .. })) => {
                 return Err(format!("refused: {error}"));
@@ -105,6 +124,7 @@ impl History {
                 let ids = self.used..self.used + size;
                 self.used += size;
                 self.pushed.extend(ids.clone());
+                self.ends.push(self.pushed.len());
                 end = append(&journal, ids);
             }
             if journal.commit(end).is_err() {
@@ -117,78 +137,129 @@ impl History {
 }
 
 const COMMITS: u32 = 7;
-const SEEDS: u64 = 8;
 
-/// The number of calls of an undisturbed life of two runs.
-fn calls_of_a_life() -> u64 {
-    let disk = SimDisk::new(1);
-    let mut history = History::default();
-    history.live(&disk, COMMITS).unwrap();
-    history.live(&disk, 2).unwrap();
-    disk.calls()
+/// A kind of disk, and how it is written to.
+#[derive(Debug, Clone, Copy)]
+struct Scene {
+    sector: usize,
+    flaw: Option<Flaw>,
+    options: JournalOptions,
+    seeds: u64,
 }
 
-/// A crash at call `call`, then one within the next opening or soon after, then an undisturbed run, twice.
-fn crash_at(call: u64, seed: u64, flaw: Option<Flaw>) -> Result<(), String> {
-    let mut disk = flaw.map_or_else(|| SimDisk::new(seed), |flaw| SimDisk::flawed(seed, flaw));
-    let mut history = History::default();
-    for (run, call) in [call, 1 + (call * 7 + seed) % 60, 0].into_iter().enumerate() {
-        disk.fault_at(call, Fault::Crash);
-        history.live(&disk, COMMITS)?;
-        history.live(&disk, 2)?;
-        disk = disk.after_crash(seed * 31 + run as u64);
+const SOUND: Scene = Scene { sector: 512, flaw: None, options: SMALL, seeds: 8 };
+const LARGE_SECTORS: Scene = Scene { sector: 4_096, seeds: 4, ..SOUND };
+
+const fn flawed(flaw: Flaw) -> Scene {
+    Scene { flaw: Some(flaw), ..SOUND }
+}
+
+impl Scene {
+    fn disk(&self, seed: u64) -> SimDisk {
+        let disk = self.flaw.map_or_else(|| SimDisk::new(seed), |flaw| SimDisk::flawed(seed, flaw));
+        disk.sectors(self.sector)
     }
-    history.live(&disk, 0)?;
-    history.live(&disk, 1)
-}
 
-/// An error at call `call`, a run of a new process without a crash, then a crash.
-fn error_at(call: u64, seed: u64, flaw: Option<Flaw>) -> Result<(), String> {
-    let disk = flaw.map_or_else(|| SimDisk::new(seed), |flaw| SimDisk::flawed(seed, flaw));
-    let mut history = History::default();
-    disk.fault_at(call, Fault::Error(io::ErrorKind::StorageFull));
-    history.live(&disk, COMMITS)?;
-    history.live(&disk, 2)?;
-    let disk = disk.after_crash(seed);
-    history.live(&disk, 2)?;
-    history.live(&disk.after_crash(seed + 1), 1)
-}
+    /// The number of calls of an undisturbed life of two runs.
+    fn calls_of_a_life(&self) -> u64 {
+        let (disk, mut history) = (SimDisk::new(1), History::default());
+        self.live(&mut history, &disk, COMMITS).unwrap();
+        self.live(&mut history, &disk, 2).unwrap();
+        disk.calls()
+    }
 
-fn sweep(seeds: u64, attempt: impl Fn(u64, u64) -> Result<(), String>) -> Result<(), String> {
-    for call in 1..=calls_of_a_life() {
-        for seed in 0..seeds {
-            attempt(call, seed).map_err(|why| format!("call {call}, seed {seed}: {why}"))?;
+    fn live(&self, history: &mut History, disk: &SimDisk, commits: u32) -> Result<(), String> {
+        history.live_with(disk, commits, self.options)
+    }
+
+    /// A crash at call `call`, then one within the next opening or soon after, then an undisturbed run, twice.
+    fn crash_at(&self, call: u64, seed: u64) -> Result<(), String> {
+        let (mut disk, mut history) = (self.disk(seed), History::default());
+        for (run, call) in [call, 1 + (call * 7 + seed) % 60, 0].into_iter().enumerate() {
+            disk.fault_at(call, Fault::Crash);
+            self.live(&mut history, &disk, COMMITS)?;
+            self.live(&mut history, &disk, 2)?;
+            disk = disk.after_crash(seed * 31 + run as u64);
         }
+        self.live(&mut history, &disk, 0)?;
+        self.live(&mut history, &disk, 1)
     }
-    Ok(())
+
+    /// An error at call `call`, a run of a new process without a crash, then a crash.
+    fn error_at(&self, call: u64, seed: u64) -> Result<(), String> {
+        let (disk, mut history) = (self.disk(seed), History::default());
+        disk.fault_at(call, Fault::Error(io::ErrorKind::StorageFull));
+        self.live(&mut history, &disk, COMMITS)?;
+        self.live(&mut history, &disk, 2)?;
+        let disk = disk.after_crash(seed);
+        self.live(&mut history, &disk, 2)?;
+        self.live(&mut history, &disk.after_crash(seed + 1), 1)
+    }
+
+    /// The disk is full from call `call` on, or from so many bytes on; the next process has room again.
+    fn full_at(&self, call: u64, seed: u64) -> Result<(), String> {
+        let (disk, mut history) = (self.disk(seed), History::default());
+        if seed.is_multiple_of(2) {
+            disk.fault_at(call, Fault::Full);
+        } else {
+            disk.set_room(Some(usize::try_from(call * 150 + seed).unwrap()));
+        }
+        self.live(&mut history, &disk, COMMITS)?;
+        // Nothing was freed yet.
+        self.live(&mut history, &disk, 2)?;
+        let disk = if seed % 4 < 2 { disk.copy() } else { disk.after_crash(seed) };
+        disk.set_room(None);
+        self.live(&mut history, &disk, 2)?;
+        self.live(&mut history, &disk.after_crash(seed + 1), 1)
+    }
+
+    fn sweep(&self, attempt: impl Fn(&Self, u64, u64) -> Result<(), String>) -> Result<(), String> {
+        for call in 1..=self.calls_of_a_life() {
+            for seed in 0..self.seeds {
+                attempt(self, call, seed).map_err(|why| format!("call {call}, seed {seed}: {why}"))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[test]
 fn a_crash_at_any_call_loses_nothing_that_was_acknowledged() {
-    sweep(SEEDS, |call, seed| crash_at(call, seed, None)).unwrap();
+    SOUND.sweep(Scene::crash_at).unwrap();
+    LARGE_SECTORS.sweep(Scene::crash_at).unwrap();
 }
 
 #[test]
 fn control_a_lying_sync_is_caught() {
-    let caught = sweep(SEEDS, |call, seed| crash_at(call, seed, Some(Flaw::LyingSync)));
-    assert!(caught.is_err());
+    assert!(flawed(Flaw::LyingSync).sweep(Scene::crash_at).is_err());
 }
 
 #[test]
 fn control_a_lying_sync_of_the_folder_is_caught() {
-    let caught = sweep(SEEDS, |call, seed| crash_at(call, seed, Some(Flaw::LyingDirectorySync)));
-    assert!(caught.is_err());
+    assert!(flawed(Flaw::LyingDirectorySync).sweep(Scene::crash_at).is_err());
+}
+
+#[test]
+fn control_a_crash_between_the_frames_of_an_append_that_was_parted_is_caught() {
+    let caught = Scene { options: PARTING, ..SOUND }.sweep(Scene::crash_at).unwrap_err();
+    assert!(caught.contains("an append was parted"), "{caught}");
 }
 
 #[test]
 fn an_error_at_any_call_loses_nothing_that_was_acknowledged_or_replayed() {
-    sweep(SEEDS, |call, seed| error_at(call, seed, None)).unwrap();
+    SOUND.sweep(Scene::error_at).unwrap();
+    LARGE_SECTORS.sweep(Scene::error_at).unwrap();
 }
 
 #[test]
 fn control_pages_that_a_failed_sync_left_clean_are_caught_if_not_written_again() {
-    let caught = sweep(SEEDS, |call, seed| error_at(call, seed, Some(Flaw::SkipsEqualWrites)));
-    assert!(caught.is_err());
+    assert!(flawed(Flaw::SkipsEqualWrites).sweep(Scene::error_at).is_err());
+}
+
+#[test]
+fn a_disk_that_is_full_from_any_call_or_byte_on_loses_nothing_that_was_acknowledged() {
+    SOUND.sweep(Scene::full_at).unwrap();
+    LARGE_SECTORS.sweep(Scene::full_at).unwrap();
 }
 
 /// A journal of one segment with `commits` frames of three notes; the frames' offsets and the end.
@@ -246,20 +317,68 @@ fn rot_in_the_header_block_is_refused() {
     }
 }
 
-/// The limit that `frame` documents: rot in the last frame looks like a torn write.
 #[test]
-fn rot_in_the_last_frame_is_taken_for_a_torn_write_and_overwritten() {
+fn rot_of_any_bit_in_the_last_frame_is_refused_with_its_place_and_overwrites_nothing() {
+    let (disk, offsets) = written(4);
+    let last = offsets[offsets.len() - 2];
+    let end = usize::try_from(offsets[offsets.len() - 1]).unwrap();
+    for bit in usize::try_from(last).unwrap() * 8..end * 8 {
+        let rotten = disk.copy();
+        rotten.rot(FIRST, bit);
+        let before = rotten.with_file(FIRST, |bytes| bytes.clone());
+        assert!(matches!(open(&rotten), Err(OpenError::Corrupt { offset, .. }) if offset == last), "bit {bit}");
+        assert_eq!(rotten.with_file(FIRST, |bytes| bytes.clone()), before, "nothing is changed");
+        let mut tail = Tail::on(Arc::new(rotten)).unwrap();
+        assert!(matches!(read_all(&mut tail, None), Err(OpenError::Corrupt { offset, .. }) if offset == last));
+    }
+}
+
+/// The limit that `torn` documents: a sector's part of the last frame that turns to zeros is as if it was never
+/// written.
+#[test]
+fn zeros_in_the_place_of_a_sectors_part_of_the_last_frame_are_taken_for_a_torn_write_and_overwritten() {
     let (disk, offsets) = written(4);
     let (from, to) = (offsets[offsets.len() - 2], offsets[offsets.len() - 1]);
-    for at in from..to {
-        let rotten = disk.copy();
-        rotten.with_file(FIRST, |bytes| bytes[usize::try_from(at).unwrap()] ^= 1);
-        let (journal, replayed) = open(&rotten).unwrap();
-        assert_eq!(replayed.len(), 1 + 9, "byte {at}");
-        let end = 4_096 + usize::try_from(journal.stats().bytes).unwrap();
-        assert!(rotten.with_file(FIRST, |bytes| bytes[end..].iter().all(|&byte| byte == 0)), "byte {at}");
-        drop(journal);
-        assert_eq!(open(&rotten).unwrap().1.len(), 1 + 9 + 1);
+    let [from, to] = [from, to].map(|at| usize::try_from(at).unwrap());
+    let rotten = disk.copy();
+    rotten.with_file(FIRST, |bytes| bytes[from..to.min(from.next_multiple_of(512))].fill(0));
+    let (journal, replayed) = open(&rotten).unwrap();
+    assert_eq!(replayed.len(), 1 + 9);
+    let end = 4_096 + usize::try_from(journal.stats().bytes).unwrap();
+    assert!(rotten.with_file(FIRST, |bytes| bytes[end..].iter().all(|&byte| byte == 0)));
+    drop(journal);
+    assert_eq!(open(&rotten).unwrap().1.len(), 1 + 9 + 1);
+}
+
+/// In every segment, headers and the zeros behind the frames included.
+#[test]
+fn rot_anywhere_in_a_journal_of_several_segments_is_refused_or_concerns_nothing_that_was_written() {
+    let disk = SimDisk::new(2);
+    History::default().live(&disk, 2 * COMMITS).unwrap();
+    let whole = open(&disk.copy()).unwrap().1;
+    let names: Vec<_> = disk.names().into_iter().filter(|name| name.ends_with(".journal")).collect();
+    assert!(names.len() > 3, "{names:?}");
+    for name in &names {
+        let bytes = disk.with_file(name, |bytes| bytes.clone());
+        let end = bytes.iter().rposition(|&byte| byte != 0).unwrap();
+        for at in (0..bytes.len()).filter(|at| *at < 64 || at % [4, 64][usize::from((64..4_088).contains(at))] == 1) {
+            let rotten = disk.copy();
+            rotten.rot(name, at * 8 + at % 8);
+            match open(&rotten) {
+                Err(OpenError::Corrupt { file, offset, .. }) => {
+                    assert_eq!(file, Path::new("sim").join(name), "byte {at}");
+                    assert!(offset <= at as u64, "byte {at} is said to be {offset}");
+                }
+                Err(OpenError::NewerVersion { file, .. }) if (8..12).contains(&at) => {
+                    assert_eq!(file, Path::new("sim").join(name));
+                }
+                Ok((_, replayed)) => {
+                    assert!(at > end, "byte {at} of {name} was written, and its rot was not found");
+                    assert_eq!(replayed, whole, "byte {at} of {name}");
+                }
+                Err(other) => panic!("byte {at} of {name}: {other}"),
+            }
+        }
     }
 }
 
@@ -294,7 +413,9 @@ fn a_fake_frame_in_a_torn_tail_is_believed_only_with_the_salt_and_its_place() {
     let (disk, offsets) = written(2);
     let (last, end) = (usize::try_from(offsets[2]).unwrap(), usize::try_from(offsets[3]).unwrap());
     let salt = disk.with_file(FIRST, |bytes| u64::from_le_bytes(*bytes[24..].first_chunk().unwrap()));
-    let place = Place { salt, segment: 1, offset: offsets[3] };
+    // As a text in the torn frame's payload.
+    let within = last + 40;
+    let place = Place { salt, segment: 1, offset: offsets[2] + 40 };
     let believed = |place| {
         let torn = disk.copy();
         let mut fake = FrameBuffer::new(MAX_PAYLOAD);
@@ -303,8 +424,9 @@ fn a_fake_frame_in_a_torn_tail_is_believed_only_with_the_salt_and_its_place() {
         let put: Result<(), ()> = fake.write(|frame, part| {
             seal(frame, part, 9, 1, place);
             torn.with_file(FIRST, |bytes| {
-                bytes[last + 40] ^= 1;
-                bytes[end..end + frame.len()].copy_from_slice(frame);
+                bytes[within..end].fill(0);
+                bytes[within..within + frame.len()].copy_from_slice(frame);
+                assert!(within + frame.len() < end);
             });
             Ok(())
         });
@@ -557,7 +679,7 @@ fn a_tail_follows_across_rotation_and_stops_at_its_limit() {
 fn a_tail_without_a_limit_ends_before_a_torn_frame() {
     let (disk, offsets) = written(3);
     let torn = usize::try_from(offsets[offsets.len() - 2]).unwrap();
-    disk.with_file(FIRST, |bytes| bytes[torn + 50] ^= 1);
+    disk.with_file(FIRST, |bytes| bytes[torn + 50..].fill(0));
     let mut tail = Tail::on(Arc::new(disk)).unwrap();
     assert_eq!(read_all(&mut tail, None).unwrap().len(), 1 + 6);
     assert_eq!(read_all(&mut tail, None).unwrap().len(), 0);
@@ -574,7 +696,7 @@ fn a_long_list_of_buyers_and_a_large_append_come_back_whole() {
         journal.append(|batch| batch.push(&Record::Registered { sale: 1, buyers: buyers.clone() })).unwrap();
     assert!(journal.backlog() > 8 << 20);
     journal.commit(end).unwrap();
-    assert_eq!(disk.syncs() - syncs, 2, "two frames, each synced before the next");
+    assert_eq!(disk.syncs() - syncs, 1, "one append, one frame");
     drop(journal);
     let mut read = Vec::new();
     for record in open_with(&disk, options).unwrap().1 {
