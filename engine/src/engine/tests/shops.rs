@@ -17,7 +17,7 @@ fn name(number: usize) -> String {
 
 fn open(disk: &SimDisk) -> Engine {
     let clock = Arc::new(ManualClock::starting_at(START));
-    let sizes = JournalOptions { frame_bytes: 4 << 10, ..JournalOptions::at(START) };
+    let sizes = JournalOptions { frame_bytes: 4 << 10, append_bytes: 4 << 10, ..JournalOptions::at(START) };
     Engine::options().clock(clock).open_on(Arc::new(disk.clone()), sizes).unwrap()
 }
 
