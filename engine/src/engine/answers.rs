@@ -143,7 +143,8 @@ pub enum ConfirmError {
     /// The journal failed while the confirmation was being written: it may be on disk or not.
     #[error("outcome unknown: {0}; don't ship and don't refund yet, open the engine again and confirm again")]
     OutcomeUnknown(JournalError),
-    /// A late payment met another attempt of its buyer that is being decided at this very moment.
+    /// A late payment met another attempt of its buyer, or, in an engine without a journal, another report of the same
+    /// payment, that is being decided at this very moment.
     #[error("another attempt of this buyer is under way: confirm again")]
     AttemptUnderWay,
 }

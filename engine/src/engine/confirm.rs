@@ -64,8 +64,8 @@ impl Sale {
     /// Call it as often as the provider reports; the first call sells, the others get the same receipt.
     ///
     /// # Errors
-    /// [`ConfirmError`] if the token isn't this sale's, the journal has stopped, or a late payment meets another
-    /// attempt of its buyer.
+    /// [`ConfirmError`] if the token isn't this sale's, the journal has stopped, a late payment meets another attempt
+    /// of its buyer, or, without a journal, another report of the same payment is being decided.
     ///
     /// ```
     /// use sellout::{Confirmation, Engine, PaymentId, SaleSpec};
@@ -86,7 +86,7 @@ impl Sale {
         let now = self.engine.now();
         let Some(journal) = &self.engine.journal else {
             let decision = self.decide(id, now)?;
-            return Ok(Pending::ready(self, self.carry_out(decision)));
+            return Ok(Pending::ready(self, self.carry_out(decision)?));
         };
         // Looked at once before the lock: what is cold gets warm without making others wait.
         std::hint::black_box(self.inner.allocator.standing(id));
@@ -236,9 +236,11 @@ impl Sale {
         }
     }
 
-    /// Without a journal: numbers and settles an order at once.
-    fn carry_out(&self, decision: Decision) -> Verdict {
-        match decision {
+    /// Without a journal: numbers and settles an order at once. Who reports a payment while another thread does just
+    /// that has nothing to wait for: the number is not known yet.
+    fn carry_out(&self, decision: Decision) -> Result<Verdict, ConfirmError> {
+        Ok(match decision {
+            Decision::Before(Verdict::Earlier(..)) => return Err(ConfirmError::AttemptUnderWay),
             Decision::Before(verdict) => verdict,
             Decision::Refused(reason) => Verdict::Known(refused(reason)),
             Decision::Sold { id, share, late, .. } => {
@@ -251,7 +253,7 @@ impl Sale {
                 announce_all(&self.engine, &self.inner, id, sequence, &parts);
                 Verdict::Known(sold(self.receipt(id, share, sequence), late))
             }
-        }
+        })
     }
 
     pub(super) fn receipt(&self, id: HoldId, share: Share, sequence: u64) -> Receipt {

@@ -22,7 +22,7 @@ use crate::{
 pub(crate) enum Verdict {
     /// As it stands.
     Known(Confirmation),
-    /// Confirmed by an earlier call, whose number is known once that one is durable.
+    /// Confirmed by an earlier call, whose number is known once that one is durable: only with a journal.
     Earlier(HoldId, Share),
 }
 

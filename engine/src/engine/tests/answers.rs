@@ -1,7 +1,9 @@
 //! Every answer of the vocabulary, and the exact instant at which one turns into the next.
 
 use super::*;
-use crate::{CancelError, ConfirmError, Ended, ExtendError, TokenError, engine::answers::CreateError};
+use crate::{
+    CancelError, ConfirmError, Ended, ExtendError, TokenError, core::allocator::Standing, engine::answers::CreateError,
+};
 
 #[test]
 fn all_held_and_sold_out_are_told_apart() {
@@ -32,6 +34,19 @@ fn a_sale_opens_and_closes_at_the_exact_millisecond() {
     assert_eq!(sale.reserve(3, 1).unwrap_err(), Rejection::Closed);
     assert_eq!(sale.state(), SaleState::Closed);
     assert!(matches!(pay(&sale, &token), Confirmation::Confirmed(_)), "a hold of a closed sale may be paid");
+}
+
+/// Without a journal there is nothing to wait for until the first report has its number.
+#[test]
+fn a_payment_reported_while_its_first_report_is_decided_is_reported_again() {
+    let sale = World::in_memory().sale(books(2));
+    let token = hold(&sale, 1);
+    let id = sale.open_token(&token).unwrap();
+    let Standing::Held { snapshot, .. } = sale.inner.allocator.standing(id) else { panic!("it is held") };
+    assert!(sale.inner.allocator.begin_confirm(id.slot, snapshot));
+    assert_eq!(sale.confirm(&token, 1).unwrap_err(), ConfirmError::AttemptUnderWay);
+    sale.inner.allocator.settle(id.slot, id.generation, 1, 0);
+    assert!(matches!(pay(&sale, &token), Confirmation::AlreadyConfirmed(receipt) if receipt.sequence == 1));
 }
 
 #[test]
