@@ -17,12 +17,14 @@
 //!
 //! Messages to buyers go to a stream beside them: see [`RedisMessages`].
 //!
-//! It is not: a cluster client (point the URL at the node that owns the slots), a queue (nothing is ever taken out),
-//! or a backup (Redis has the confirmed sales, not the holds).
+//! It is not: a queue (nothing is ever taken out), or a backup (Redis has the confirmed sales, not the holds).
 //!
-//! Shape: [`Source`] gives records, a courier (one loop) carries them over a link (one connection), the board shows
-//! how far it got, [`verify()`] proves it without trusting any of them.
+//! Redis is one server, the primary that sentinels name, or a cluster: see [`RedisLedger::new`].
+//!
+//! Shape: [`Source`] gives records, a courier (one loop) carries them over a link (to one server or several), the board
+//! shows how far it got, [`verify()`] proves it without trusting any of them.
 
+mod cluster;
 mod courier;
 pub(crate) mod dial;
 mod driver;
@@ -30,8 +32,10 @@ mod endpoint;
 mod error;
 mod link;
 mod messages;
+mod nodes;
 mod row;
 mod script;
+mod sentinel;
 mod server;
 mod status;
 #[cfg(test)]
@@ -161,7 +165,13 @@ pub struct RedisLedger {
 }
 
 impl RedisLedger {
-    /// A ledger for the Redis at `url`, `redis://[user][:password]@host[:port][/database]`. It connects when it runs.
+    /// A ledger for the Redis at `url`. It connects when it runs.
+    ///
+    /// | URL | who gets the sales |
+    /// |---|---|
+    /// | `redis://[user][:password]@host[:port][/database]` | one server |
+    /// | `redis-sentinel://[user][:password]@host[:port],host[:port]../primary[/database]` | who the sentinels name |
+    /// | `redis-cluster://[user][:password]@host[:port],host[:port]..` | the servers of a cluster |
     ///
     /// # Errors
     /// [`LedgerError::Url`] or [`LedgerError::Prefix`] if one of them can't be used.

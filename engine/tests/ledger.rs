@@ -275,37 +275,6 @@ fn a_restored_old_journal_stops_its_sale_and_no_other() {
 }
 
 #[test]
-fn a_foreign_value_under_the_key_pauses_that_sale_until_it_is_gone() {
-    let (server, shelf) = (RedisServer::start(), Arc::new(Shelf::new(1, 1)));
-    for key in ["sales", "ledger"] {
-        server.tell(&format!("SET sellout:{{mx3}}:{key} foreign"));
-        shelf.sell("mx3", 20);
-        shelf.sell("festival", 20);
-        let driver = deliver(&server.url(), &shelf, options());
-        wait_for_fault(&driver, "mx3", &LedgerError::WrongType { sale: "mx3".to_owned() });
-        eventually("the other sale goes on", || {
-            driver.status().sales.iter().any(|sale| sale.name == "festival" && sale.backlog == 0)
-        });
-        server.tell(&format!("DEL sellout:{{mx3}}:{key}"));
-        assert_delivered(&driver, &server, &shelf);
-        server.tell("FLUSHALL");
-    }
-}
-
-#[test]
-fn a_full_redis_gets_every_sale_once_it_has_room() {
-    let (server, shelf) = (RedisServer::start(), Arc::new(Shelf::new(1, 1)));
-    server.tell("CONFIG SET maxmemory-policy noeviction");
-    server.tell("CONFIG SET maxmemory 2mb");
-    shelf.sell("mx3", 20_000);
-    let driver = deliver(&server.url(), &shelf, options());
-    wait_for_fault(&driver, "mx3", &LedgerError::OutOfMemory);
-    assert!(driver.status().backlog() > 0);
-    server.tell("CONFIG SET maxmemory 0");
-    assert_delivered(&driver, &server, &shelf);
-}
-
-#[test]
 fn a_password_is_needed_and_never_shown() {
     let server = RedisServer::start_with(&[], Some("hunter2"));
     let (shelf, address) = (Arc::new(Shelf::new(1, 1)), format!("127.0.0.1:{}", server.port()));

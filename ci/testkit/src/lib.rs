@@ -2,7 +2,11 @@
 //! when the test is; and what decides whether concurrent calls were answered rightly.
 
 pub mod linearizable;
+mod redis_cluster;
+mod redis_sentinels;
 mod redis_server;
 pub mod sale_model;
 
+pub use redis_cluster::RedisCluster;
+pub use redis_sentinels::RedisSentinels;
 pub use redis_server::{PATIENCE, RedisServer, eventually};

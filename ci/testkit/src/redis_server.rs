@@ -21,7 +21,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// The shell outlives neither the server nor us: when our end of its input closes, it kills the server by its pid.
 const KEEPER: &str = r#"redis-server "$@" >/dev/null 2>&1 & pid=$!; read _; kill -9 $pid; wait $pid"#;
 
-/// A `redis-server` without persistence.
+/// A `redis-server`, without persistence unless its arguments ask for it.
 ///
 /// Its calls panic when something is missing or does not answer: they are a test's own assertions. Dropping
 /// it kills the server; so does the end of the test's process.
@@ -48,24 +48,49 @@ impl RedisServer {
 
     /// A server with more `arguments` and, if any, a `password`, that answers.
     pub fn start_with(arguments: &[&str], password: Option<&str>) -> Self {
-        for _ in 0..10 {
-            let mut server = Self::stopped(arguments, password);
-            server.launch();
-            if server.answers_within(PATIENCE) {
-                return server;
-            }
-            // Somebody else took the port between our look and its bind.
-        }
-        panic!("redis-server did not answer on ten ports in a row");
+        let started = (0..10).find_map(|_| Self::try_start(free_port(), arguments, password));
+        started.expect("redis-server answers on one of ten ports")
+    }
+
+    /// A server on `port`; none if somebody else took the port between the look and the bind.
+    pub(crate) fn try_start(port: u16, arguments: &[&str], password: Option<&str>) -> Option<Self> {
+        let mut server = Self::at(port, arguments, password);
+        server.launch();
+        server.answers_within(PATIENCE).then_some(server)
+    }
+
+    /// A replica of `primary`, in step with it.
+    pub fn replica_of(primary: &Self) -> Self {
+        let port = primary.port.to_string();
+        let replica = Self::start_with(&["--replicaof", "127.0.0.1", &port], None);
+        eventually("the replica is in step", || replica.is_in_step());
+        replica
+    }
+
+    /// Whether it is a replica that is connected to its primary.
+    pub fn is_in_step(&self) -> bool {
+        self.ask::<String>("INFO replication").contains("master_link_status:up")
+    }
+
+    /// Cuts a replica off from its primary, as a network that lags without end does: it keeps what it has, and gets
+    /// nothing more.
+    pub fn fall_behind(&self, primary: &Self) {
+        // The primary has no password, and refuses whoever gives one.
+        self.tell("CONFIG SET masterauth nobody");
+        primary.tell("CLIENT KILL TYPE replica");
+        eventually("the replica has lost its primary", || !self.is_in_step());
     }
 
     /// A server that doesn't run yet; nobody listens on its port.
     pub fn stopped(arguments: &[&str], password: Option<&str>) -> Self {
+        Self::at(free_port(), arguments, password)
+    }
+
+    fn at(port: u16, arguments: &[&str], password: Option<&str>) -> Self {
         let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
         assert!(found.is_ok_and(|status| status.success()), "install redis-server: apt-get install redis-server");
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         Self {
-            port: listener.local_addr().unwrap().port(),
+            port,
             folder: tempfile::tempdir().unwrap(),
             password: password.map(str::to_owned),
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
@@ -73,7 +98,7 @@ impl RedisServer {
         }
     }
 
-    /// Starts it, empty, on its port, and waits until it answers.
+    /// Starts it on its port, with what its arguments let it keep, and waits until it answers.
     pub fn restart(&mut self) {
         self.kill();
         self.launch();
@@ -82,26 +107,14 @@ impl RedisServer {
 
     fn launch(&mut self) {
         let (port, folder) = (self.port.to_string(), self.folder.path());
-        let mut command = Command::new("sh");
-        command.args([
-            "-c",
-            KEEPER,
-            "keeper",
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            &port,
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-        ]);
-        command.arg("--dir").arg(folder);
+        let folder = folder.to_str().expect("a temporary folder's path is text");
+        let mut arguments = vec!["--bind", "127.0.0.1", "--port", &port, "--dir", folder];
+        arguments.extend(["--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"]);
         if let Some(password) = &self.password {
-            command.args(["--requirepass", password]);
+            arguments.extend(["--requirepass", password]);
         }
-        command.args(&self.arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.keeper = Some(command.spawn().expect("a shell can be started"));
+        arguments.extend(self.arguments.iter().map(String::as_str));
+        self.keeper = Some(keep(&arguments));
     }
 
     /// Kills it as a power cut would.
@@ -112,6 +125,11 @@ impl RedisServer {
         }
     }
 
+    /// Whether it was started and not killed.
+    pub fn is_running(&self) -> bool {
+        self.keeper.is_some()
+    }
+
     /// Whether our own server, and not a stranger on the same port, answers.
     fn answers_within(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
@@ -119,7 +137,11 @@ impl RedisServer {
             if let Ok(mut connection) = redis::Client::open(self.url()).unwrap().get_connection() {
                 let folder: redis::RedisResult<(String, String)> =
                     redis::cmd("CONFIG").arg("GET").arg("dir").query(&mut connection);
-                if let Ok((_, folder)) = folder {
+                // It says where its folder is while it still reads its log.
+                let ready = redis::cmd("PING").query::<String>(&mut connection).is_ok();
+                if let Ok((_, folder)) = folder
+                    && ready
+                {
                     return Path::new(&folder).canonicalize().ok() == self.folder.path().canonicalize().ok();
                 }
             }
@@ -175,6 +197,20 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A port on which nobody listens.
+#[expect(clippy::unwrap_used, reason = "these are the assertions of tests")]
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Starts `redis-server` with `arguments`; it is gone when the input of the child that is returned closes.
+pub(crate) fn keep(arguments: &[&str]) -> Child {
+    let mut command = Command::new("sh");
+    command.args(["-c", KEEPER, "keeper"]).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("a shell can be started")
 }
 
 /// Looks every few milliseconds until `done`.

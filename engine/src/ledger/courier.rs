@@ -196,7 +196,7 @@ impl Courier<'_> {
                 self.board.delivered(&head.name, watermark, false);
                 Ok(true)
             }
-            Err(error) if error.is_of_connection() => Err(error),
+            Err(error) if link.is_ended_by(&error) => Err(error),
             Err(error) => {
                 self.stumble(&head.name, lane, error);
                 Ok(false)

@@ -11,7 +11,10 @@ use redis::{ErrorKind, RedisError};
 #[non_exhaustive]
 pub enum LedgerError {
     /// The URL can't be used.
-    #[error("not a Redis URL ({reason}): write redis://[user][:password]@host[:port][/database]")]
+    #[error(
+        "not a Redis URL ({reason}): write redis://[user][:password]@host[:port][/database], \
+         redis-sentinel://host:port,host:port/primary or redis-cluster://host:port,host:port"
+    )]
     Url {
         /// What is wrong with it, without the URL itself.
         reason: String,
@@ -79,6 +82,64 @@ pub enum LedgerError {
     Loading {
         /// Host and port.
         address: String,
+    },
+    /// No server of the cluster answers.
+    #[error("no server of the cluster answers ({reason}): delivery goes on by itself when one does")]
+    NoNode {
+        /// What the last one said.
+        reason: String,
+    },
+    /// The sentinels don't know a primary of that name.
+    #[error("the sentinels know no primary called {primary:?}: correct its name in the URL")]
+    NoSuchPrimary {
+        /// The name in the URL.
+        primary: String,
+    },
+    /// The server belongs to a cluster, and the URL speaks of a single one.
+    #[error("{address} belongs to a cluster: write redis-cluster:// in the URL")]
+    IsCluster {
+        /// Host and port.
+        address: String,
+    },
+    /// The cluster doesn't serve the sale's keys at the moment.
+    #[error("sale {sale:?}: the cluster is down ({reason}), or fails over: delivery goes on by itself when it is up")]
+    ClusterDown {
+        /// The sale.
+        sale: String,
+        /// Its own words.
+        reason: String,
+    },
+    /// The sale's keys are on their way to another server of the cluster.
+    #[error("sale {sale:?}: its slot is being moved to another server: delivery goes on by itself when it is there")]
+    Resharding {
+        /// The sale.
+        sale: String,
+    },
+    /// The server can't write its snapshot or its log to disk, and takes no writes.
+    #[error("{address} can't write to its disk and takes no writes: see its log; delivery goes on by itself")]
+    DiskFault {
+        /// Host and port.
+        address: String,
+    },
+    /// Too few replicas are connected to the server for it to take writes.
+    #[error("{address} lacks replicas (min-replicas-to-write) and takes no writes: delivery goes on by itself")]
+    NoReplicas {
+        /// Host and port.
+        address: String,
+    },
+    /// Somebody's script runs and runs.
+    #[error("{address} is busy with a script: wait for it, or SCRIPT KILL; delivery goes on by itself")]
+    Busy {
+        /// Host and port.
+        address: String,
+    },
+    /// The user may log in, and may not do what delivery does.
+    #[error("{address} forbids it ({reason}): let the user run EVAL, EVALSHA and hash and stream commands on our keys")]
+    Forbidden {
+        /// Host and port.
+        address: String,
+        /// Its own words.
+        reason: String,
     },
     /// The server's memory is full.
     #[error("redis is out of memory: raise maxmemory, or free some; delivery goes on by itself")]
@@ -171,6 +232,8 @@ impl LedgerError {
                 | Self::WrongPassword { .. }
                 | Self::ReadOnly { .. }
                 | Self::Loading { .. }
+                | Self::NoNode { .. }
+                | Self::NoSuchPrimary { .. }
         )
     }
 }
@@ -185,7 +248,7 @@ pub(super) struct Context<'a> {
 
 /// What `error` means to whoever runs the ledger.
 pub(super) fn judge(error: &RedisError, context: &Context<'_>) -> LedgerError {
-    let address = context.address.to_owned();
+    let (address, sale) = (context.address.to_owned(), context.sale.to_owned());
     if error.is_timeout() {
         return LedgerError::TimedOut { address, after: context.after };
     }
@@ -203,10 +266,18 @@ pub(super) fn judge(error: &RedisError, context: &Context<'_>) -> LedgerError {
     match error_code(error.code().unwrap_or_default(), detail) {
         "NOAUTH" => LedgerError::NeedsPassword { address },
         "WRONGPASS" => LedgerError::WrongPassword { address },
-        "READONLY" => LedgerError::ReadOnly { address },
+        // A replica that lost its primary says the latter.
+        "READONLY" | "MASTERDOWN" => LedgerError::ReadOnly { address },
         "LOADING" => LedgerError::Loading { address },
         "OOM" => LedgerError::OutOfMemory,
-        "WRONGTYPE" => LedgerError::WrongType { sale: context.sale.to_owned() },
+        "MISCONF" => LedgerError::DiskFault { address },
+        "NOREPLICAS" => LedgerError::NoReplicas { address },
+        "BUSY" => LedgerError::Busy { address },
+        "NOPERM" => LedgerError::Forbidden { address, reason: redact(detail, context.secret) },
+        "MOVED" | "ASK" | "CROSSSLOT" => LedgerError::IsCluster { address },
+        "CLUSTERDOWN" => LedgerError::ClusterDown { sale, reason: redact(detail, context.secret) },
+        "TRYAGAIN" => LedgerError::Resharding { sale },
+        "WRONGTYPE" => LedgerError::WrongType { sale },
         "" => LedgerError::Refused { message: redact(&error.to_string(), context.secret) },
         code => LedgerError::Refused { message: redact(&format!("{code} {detail}"), context.secret) },
     }
@@ -218,7 +289,7 @@ fn error_code<'a>(code: &'a str, detail: &str) -> &'a str {
     if code != "ERR" {
         return code;
     }
-    let wrapped = ["OOM", "WRONGTYPE", "READONLY"];
+    let wrapped = ["OOM", "WRONGTYPE", "READONLY", "MISCONF", "NOREPLICAS"];
     wrapped.into_iter().find(|inner| detail.contains(&format!(": -{inner} "))).unwrap_or(code)
 }
 

@@ -1,21 +1,21 @@
-//! One connection to Redis, and the four things that are said on it: who are you, how far are you, take this batch,
-//! give me these records.
+//! A way to Redis, and the three things that are said on it: how far are you, take this batch, give me these records.
 //!
-//! - A link never reconnects and never repeats a command: after any error of the connection it is thrown away, so
-//!   that whoever opens the next one begins by reading the watermarks.
+//! A link never repeats a command that may have run. After an error that ends it, it is thrown away; after one of a
+//! sale, that sale begins again. Either way whoever goes on begins by reading the watermark.
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{ErrorKind, RedisResult, ServerErrorKind, Value};
+use redis::Value;
 use tokio::time::timeout;
 
 use super::{
     dial::{Limits, Tcp},
     endpoint::Endpoint,
-    error::{Context, LedgerError, judge},
+    error::LedgerError,
+    nodes::Nodes,
     row::{self, Keys},
     script::Script,
-    server::{Failure, Server},
+    server::Failure,
 };
 use crate::{Identity, SoldRecord};
 
@@ -60,52 +60,39 @@ pub(super) fn fence(identity: Identity) -> [String; 3] {
     [format!("{engine:016x}"), epoch.to_string(), format!("{incarnation:016x}")]
 }
 
-/// An open connection to a server that is a Redis, lets us in, and takes writes.
+/// A way to servers that are a Redis, let us in, and take writes.
 pub(super) struct Link<'a> {
     endpoint: &'a Endpoint,
     limits: Limits,
-    server: Server,
+    nodes: Nodes,
 }
 
 impl<'a> Link<'a> {
     pub(super) async fn open(endpoint: &'a Endpoint, limits: Limits) -> Result<Self, LedgerError> {
-        let server = Server::enter(&*endpoint.dial, &endpoint.address, &endpoint.access, limits).await?;
-        let mut link = Self { endpoint, limits, server };
-        link.must_be_primary().await?;
-        Ok(link)
+        let nodes = Nodes::open(endpoint, limits).await?;
+        Ok(Self { endpoint, limits, nodes })
     }
 
-    async fn must_be_primary(&mut self) -> Result<(), LedgerError> {
-        // A user without the right to ask for the role may still write; the script then meets READONLY.
-        let role = self.ask::<Vec<Value>>(&redis::cmd("ROLE"), "").await;
-        match role {
-            Ok(role) => match role.first() {
-                Some(Value::BulkString(role)) if role == b"slave" => {
-                    Err(LedgerError::ReadOnly { address: self.server.address().to_string() })
-                }
-                _ => Ok(()),
-            },
-            Err(error) if error.is_of_connection() => Err(error),
-            Err(_) => Ok(()),
-        }
+    /// Whether the link is of no use after `error`; if not, it is a matter of one sale.
+    pub(super) fn is_ended_by(&self, error: &LedgerError) -> bool {
+        self.nodes.are_ended_by(error)
     }
 
-    async fn ask<T: redis::FromRedisValue>(&mut self, command: &redis::Cmd, sale: &str) -> Result<T, LedgerError> {
-        let answer = self.server.ask(command).await;
+    async fn ask<T>(&mut self, key: &str, command: &redis::Cmd, sale: &str) -> Result<T, LedgerError>
+    where
+        T: redis::FromRedisValue,
+    {
+        let answer = self.nodes.ask(key, command).await;
         self.read(answer, sale)
     }
 
     fn read<T: redis::FromRedisValue>(&self, answer: Result<Value, Failure>, sale: &str) -> Result<T, LedgerError> {
-        let read = answer.and_then(|value| {
-            let read = redis::from_redis_value(value);
-            read.map_err(|error| self.server.failure(error.into()))
-        });
-        read.map_err(|failure| self.judge(&failure, sale))
+        let value = answer.map_err(|failure| self.judged(&failure, sale))?;
+        redis::from_redis_value(value).map_err(|_| LedgerError::NotRedis { address: self.endpoint.to_string() })
     }
 
-    fn judge(&self, Failure { error, address }: &Failure, sale: &str) -> LedgerError {
-        let secret = self.endpoint.access.password.as_deref();
-        judge(error, &Context { address, secret, after: self.limits.response, sale })
+    fn judged(&self, failure: &Failure, sale: &str) -> LedgerError {
+        failure.judged(&self.endpoint.access, self.limits.response, sale)
     }
 
     /// What Redis has of each sale, in the order of `sales`.
@@ -119,23 +106,24 @@ impl<'a> Link<'a> {
     ) -> Result<Vec<Result<Mark, LedgerError>>, LedgerError> {
         let mut marks = Vec::with_capacity(sales.len());
         for some in sales.chunks(MARKS_AT_ONCE) {
-            let mut questions = redis::pipe();
+            let mut questions = Vec::with_capacity(2 * some.len());
             for sale in some {
                 let keys = Keys::new(prefix, sale);
-                let fields = ["engine", "epoch", "incarnation", "last", "units"];
-                questions.cmd("HMGET").arg(keys.ledger).arg(&fields);
-                questions.cmd("HLEN").arg(keys.sales);
+                let mut ledger = redis::cmd("HMGET");
+                ledger.arg(&keys.ledger).arg(&["engine", "epoch", "incarnation", "last", "units"]);
+                let mut length = redis::cmd("HLEN");
+                length.arg(&keys.sales);
+                questions.extend([(keys.ledger, ledger), (keys.sales, length)]);
             }
-            let answers = self.server.ask_all(&mut questions).await;
-            let answers = answers.map_err(|failure| self.judge(&failure, ""))?;
+            let answers = self.nodes.ask_all(&questions).await.map_err(|failure| self.judged(&failure, ""))?;
             let mut answers = answers.into_iter();
             for sale in some {
                 let mark = match (answers.next(), answers.next()) {
                     (Some(ledger), Some(length)) => self.mark(sale, ledger, length),
-                    _ => Err(LedgerError::NotRedis { address: self.server.address().to_string() }),
+                    _ => Err(LedgerError::NotRedis { address: self.endpoint.to_string() }),
                 };
                 match mark {
-                    Err(error) if error.is_of_connection() => return Err(error),
+                    Err(error) if self.is_ended_by(&error) => return Err(error),
                     other => marks.push(other),
                 }
             }
@@ -143,11 +131,14 @@ impl<'a> Link<'a> {
         Ok(marks)
     }
 
-    fn mark(&self, sale: &str, ledger: RedisResult<Value>, length: RedisResult<Value>) -> Result<Mark, LedgerError> {
-        let failure = |error| self.server.failure(error);
-        let [engine, epoch, incarnation, last, units] =
-            self.read::<[Option<String>; 5]>(ledger.map_err(failure), sale)?;
-        let fields = self.read(length.map_err(failure), sale)?;
+    fn mark(
+        &self,
+        sale: &str,
+        ledger: Result<Value, Failure>,
+        length: Result<Value, Failure>,
+    ) -> Result<Mark, LedgerError> {
+        let [engine, epoch, incarnation, last, units] = self.read::<[Option<String>; 5]>(ledger, sale)?;
+        let fields = self.read(length, sale)?;
         let number = |text: Option<String>| text.map_or(Some(0), |text| text.parse::<u64>().ok());
         let (Some(last), Some(units)) = (number(last), number(units)) else {
             return Err(LedgerError::WrongType { sale: sale.to_owned() });
@@ -199,10 +190,9 @@ impl<'a> Link<'a> {
         arguments: &[String],
         sale: &str,
     ) -> Result<T, LedgerError> {
-        let mut answer = self.server.ask(&script.known(keys, arguments)).await;
-        let unknown = ErrorKind::Server(ServerErrorKind::NoScript);
-        if answer.as_ref().is_err_and(|failure| failure.error.kind() == unknown) {
-            answer = self.server.ask(&script.taught(keys, arguments)).await;
+        let mut answer = self.nodes.ask(keys[0], &script.known(keys, arguments)).await;
+        if answer.as_ref().is_err_and(Failure::is_unknown_script) {
+            answer = self.nodes.ask(keys[0], &script.taught(keys, arguments)).await;
         }
         self.read(answer, sale)
     }
@@ -214,7 +204,7 @@ impl<'a> Link<'a> {
         sale: &str,
         sequences: &[String],
     ) -> Result<Vec<Option<String>>, LedgerError> {
-        self.ask(redis::cmd("HMGET").arg(&keys.sales).arg(sequences), sale).await
+        self.ask(&keys.sales, redis::cmd("HMGET").arg(&keys.sales).arg(sequences), sale).await
     }
 
     /// One page of all fields and their texts; the cursor 0 begins, and ends, the walk.
@@ -224,7 +214,7 @@ impl<'a> Link<'a> {
         sale: &str,
         cursor: u64,
     ) -> Result<(u64, Vec<(String, String)>), LedgerError> {
-        self.ask(redis::cmd("HSCAN").arg(&keys.sales).arg(cursor).arg("COUNT").arg(1_000), sale).await
+        self.ask(&keys.sales, redis::cmd("HSCAN").arg(&keys.sales).arg(cursor).arg("COUNT").arg(1_000), sale).await
     }
 }
 
@@ -241,6 +231,6 @@ pub async fn probe(url: &str, within: Duration) -> Result<(), LedgerError> {
     let limits = Limits { connect: within, response: within };
     match timeout(within, Link::open(&endpoint, limits)).await {
         Ok(opened) => opened.map(drop),
-        Err(_) => Err(LedgerError::TimedOut { address: endpoint.address.to_string(), after: within }),
+        Err(_) => Err(LedgerError::TimedOut { address: endpoint.to_string(), after: within }),
     }
 }

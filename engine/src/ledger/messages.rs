@@ -185,7 +185,7 @@ pub struct RedisMessages {
 }
 
 impl RedisMessages {
-    /// For the Redis at `url`, `redis://[user][:password]@host[:port][/database]`. It connects when it runs.
+    /// For the Redis at `url`, as for [`RedisLedger`](super::RedisLedger::new). It connects when it runs.
     ///
     /// # Errors
     /// [`LedgerError::Url`] or [`LedgerError::Prefix`] if one of them can't be used.

@@ -4,9 +4,9 @@
 //! - It never reconnects and never repeats a command.
 //! - The password leaves [`Access`] only as the argument of `AUTH`.
 
-use std::{fmt, io, sync::Arc};
+use std::{fmt, io, sync::Arc, time::Duration};
 
-use redis::{Cmd, ConnectionAddr, Pipeline, RedisError, RedisResult, Value};
+use redis::{Cmd, ConnectionAddr, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::time::timeout;
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Who we are.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Access {
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
@@ -30,11 +30,56 @@ impl fmt::Debug for Access {
     }
 }
 
-/// An error, and the server that it came from.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) error: RedisError,
-    pub(super) address: Arc<str>,
+/// Why there is no answer.
+#[derive(Debug, Clone)]
+pub(super) enum Failure {
+    /// The server's answer, or what became of the connection while we waited for it.
+    Answer { error: RedisError, address: Arc<str> },
+    /// Nobody could be asked.
+    Entry(LedgerError),
+}
+
+impl Failure {
+    /// Whether the connection is of no use any more, and the command may have run.
+    pub(super) fn is_of_connection(&self) -> bool {
+        match self {
+            Self::Answer { error, .. } => matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse),
+            Self::Entry(_) => false,
+        }
+    }
+
+    /// Whether the server sent us elsewhere, and so did not run the command.
+    pub(super) fn is_redirect(&self) -> bool {
+        matches!(self, Self::Answer { error, .. } if error.redirect_node().is_some())
+    }
+
+    /// Whether the server, or those that it sees, don't make up a cluster.
+    pub(super) fn is_cluster_down(&self) -> bool {
+        let down = ErrorKind::Server(ServerErrorKind::ClusterDown);
+        matches!(self, Self::Answer { error, .. } if error.kind() == down)
+    }
+
+    /// Whether the server doesn't know the script, and so did not run it.
+    pub(super) fn is_unknown_script(&self) -> bool {
+        let unknown = ErrorKind::Server(ServerErrorKind::NoScript);
+        matches!(self, Self::Answer { error, .. } if error.kind() == unknown)
+    }
+
+    /// In words for whoever runs the ledger.
+    pub(super) fn judged(&self, access: &Access, after: Duration, sale: &str) -> LedgerError {
+        match self {
+            Self::Answer { error, address } => {
+                judge(error, &Context { address, secret: access.password.as_deref(), after, sale })
+            }
+            Self::Entry(error) => error.clone(),
+        }
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        Self::Entry(error)
+    }
 }
 
 /// An open connection to a server that is a Redis and has let us in.
@@ -53,14 +98,11 @@ impl Server {
         limits: Limits,
     ) -> Result<Self, LedgerError> {
         let name: Arc<str> = address.to_string().into();
-        let judged = |error: RedisError, after| {
-            judge(&error, &Context { address: &name, secret: access.password.as_deref(), after, sale: "" })
-        };
-        let wire = timeout(limits.connect, dial.dial(address)).await.map_err(|_| late()).flatten();
-        let wire = wire.map_err(|error| judged(error, limits.connect))?;
+        let refused = |error| Failure::Answer { error, address: Arc::clone(&name) }.judged(access, limits.connect, "");
+        let wire = timeout(limits.connect, dial.dial(address)).await.map_err(|_| late()).flatten().map_err(refused)?;
         let mut server = Self { wire, address: Arc::clone(&name), limits };
         // A peer that hangs up at our first word isn't a Redis: Redis says why.
-        let at_the_door = |failure: Failure| match judged(failure.error, limits.response) {
+        let at_the_door = |failure: Failure| match failure.judged(access, limits.response, "") {
             LedgerError::Unreachable { address, .. } => LedgerError::NotRedis { address },
             other => other,
         };
@@ -74,7 +116,7 @@ impl Server {
         server.ask(&redis::cmd("PING")).await.map_err(at_the_door)?;
         if access.database != 0 {
             let chosen = server.ask(redis::cmd("SELECT").arg(access.database)).await;
-            chosen.map_err(|failure| judged(failure.error, limits.response))?;
+            chosen.map_err(|failure| failure.judged(access, limits.response, ""))?;
         }
         Ok(server)
     }
@@ -100,8 +142,8 @@ impl Server {
         answers.map_err(|_| late()).flatten().map_err(|error| self.failure(error))
     }
 
-    pub(super) fn failure(&self, error: RedisError) -> Failure {
-        Failure { error, address: Arc::clone(&self.address) }
+    fn failure(&self, error: RedisError) -> Failure {
+        Failure::Answer { error, address: Arc::clone(&self.address) }
     }
 }
 

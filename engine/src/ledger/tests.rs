@@ -7,12 +7,27 @@ pub(super) mod bad_network;
 #[path = "../../tests/support/shelf.rs"]
 mod shelf;
 
-use std::{collections::BTreeMap, future::pending};
+use std::{
+    collections::BTreeMap,
+    future::pending,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use super::{link::Link, link::Taken, row::Keys, *};
+use redis::{Value, aio::ConnectionLike};
+
+use super::{
+    dial::{Dialing, Wire},
+    link::Link,
+    link::Taken,
+    row::Keys,
+    *,
+};
 use crate::{Buyer, PaymentId, Timestamp};
 use bad_network::BadNetwork;
-use sellout_testkit::{PATIENCE, RedisServer};
+use sellout_testkit::{PATIENCE, RedisServer, eventually};
 use shelf::Shelf;
 
 type Sequences = std::ops::RangeInclusive<u64>;
@@ -189,6 +204,91 @@ fn a_script_that_appends_under_its_own_counter_is_caught() {
     return { 'OK', last, '' }";
     let comparison = through_a_bad_network(appends, Duration::from_secs(2));
     assert!(!comparison.is_exact() && comparison.duplicates > 0, "{comparison:?}");
+}
+
+/// Connections on which the watermarks, once they are remembered, are answered from memory, as a courier would that
+/// doesn't look again after it has connected anew.
+#[derive(Debug, Default)]
+struct Remembering {
+    asked: Arc<AtomicBool>,
+    remembered: Arc<Mutex<Option<Vec<Value>>>>,
+}
+
+struct Memory {
+    wire: Wire,
+    asked: Arc<AtomicBool>,
+    remembered: Arc<Mutex<Option<Vec<Value>>>>,
+}
+
+impl Dial for Remembering {
+    fn dial<'a>(&'a self, address: &'a redis::ConnectionAddr) -> Dialing<'a> {
+        let (asked, remembered) = (Arc::clone(&self.asked), Arc::clone(&self.remembered));
+        Box::pin(async move { Ok(Wire::new(Memory { wire: Tcp.dial(address).await?, asked, remembered })) })
+    }
+}
+
+impl ConnectionLike for Memory {
+    fn req_packed_command<'a>(&'a mut self, command: &'a redis::Cmd) -> redis::RedisFuture<'a, Value> {
+        self.wire.req_packed_command(command)
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        commands: &'a redis::Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> redis::RedisFuture<'a, Vec<Value>> {
+        Box::pin(async move {
+            let seen = self.wire.req_packed_commands(commands, offset, count).await?;
+            let answers = self.remembered.lock().unwrap().clone().unwrap_or(seen);
+            // Acquire, and take: whoever wants an answer remembered sees it done when the flag is down again.
+            if self.asked.swap(false, Ordering::AcqRel) {
+                *self.remembered.lock().unwrap() = Some(answers.clone());
+            }
+            Ok(answers)
+        })
+    }
+
+    fn get_db(&self) -> i64 {
+        self.wire.get_db()
+    }
+}
+
+/// Delivers 100 sales to a Redis that then loses them all in a failover; what `verify` finds when the ledger has had
+/// time to deliver them again.
+fn through_a_failover(remember: bool) -> SaleComparison {
+    let (mut server, shelf) = (RedisServer::start(), Arc::new(Shelf::new(1, 1)));
+    shelf.sell("mx3", 100);
+    let dial = Arc::new(Remembering::default());
+    let options = Options::default().retry(Duration::from_millis(1), Duration::from_millis(10));
+    let ledger = RedisLedger::over(Arc::clone(&dial) as _, &server.url(), Arc::clone(&shelf) as _, options.clone());
+    let driver = ledger.unwrap().spawn().unwrap();
+    driver.wait_delivered(PATIENCE).unwrap();
+    if remember {
+        // Release: the answer that is remembered is one to a question asked from now on.
+        dial.asked.store(true, Ordering::Release);
+        eventually("an answer is remembered", || dial.remembered.lock().unwrap().is_some());
+    }
+    server.kill();
+    eventually("the loss shows", || matches!(driver.status().connection, Connection::Broken { .. }));
+    server.restart();
+    let delivered = driver.wait_delivered(if remember { Duration::from_secs(1) } else { PATIENCE });
+    assert_ne!(delivered.is_ok(), remember, "the script refuses to go on behind what isn't there: {delivered:?}");
+    let url = server.url();
+    let digest = |record: &SoldRecord| row::fingerprint(&record.order);
+    block_on(verify(&url, &*shelf, &options, digest)).unwrap().pop().unwrap()
+}
+
+#[test]
+fn what_a_failover_lost_is_seen_on_the_next_connection() {
+    let comparison = through_a_failover(false);
+    assert!(comparison.is_exact(), "{comparison:?}");
+}
+
+#[test]
+fn control_a_courier_that_does_not_look_again_loses_what_a_failover_lost() {
+    let comparison = through_a_failover(true);
+    assert_eq!((comparison.missing, comparison.found), (100, 0), "{comparison:?}");
 }
 
 #[test]
