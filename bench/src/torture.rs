@@ -3,6 +3,7 @@
 //! ```text
 //! kills    a real process that sells, killed on one journal again and again, with a Redis beside it or without
 //! watch    until when it goes on, and what is seen meanwhile      dice     numbers that repeat
+//! histories  calls of several threads at once, explained by one call at a time
 //! verdict  what was lost                                          report   the table and the JSON
 //! ```
 //!
@@ -10,6 +11,7 @@
 //! lost something is made again by its seed alone; what is counted was done.
 
 mod dice;
+pub mod histories;
 pub mod kills;
 mod report;
 mod verdict;
