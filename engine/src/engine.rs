@@ -415,6 +415,12 @@ impl Engine {
         self.inner.close()
     }
 
+    /// Whether the journal has failed.
+    #[cfg(feature = "sim")]
+    pub(crate) fn has_failed(&self) -> bool {
+        self.inner.journal.as_ref().is_some_and(|journal| journal.failure().is_some())
+    }
+
     /// How much the journal holds, if there is one.
     #[must_use]
     pub fn journal_stats(&self) -> Option<JournalStats> {

@@ -25,7 +25,8 @@ mod record;
 mod recovery;
 mod secret;
 mod segment;
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "some of its faults are for the journal's own tests"))]
 mod sim_disk;
 mod tail;
 #[cfg(test)]
@@ -39,7 +40,7 @@ pub(crate) use record::{
     Unqueued,
 };
 pub(crate) use secret::read_secret;
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
 pub(crate) use sim_disk::{Fault, Flaw, SimDisk};
 pub(crate) use tail::{Position, Tail};
 

@@ -52,6 +52,11 @@ pub use messages::{MessagesDriver, MessagesError, MessagesStatus, RedisMessages,
 pub use status::{Connection, LedgerStatus, SaleStatus, Undelivered};
 pub use verify::{SaleComparison, verify};
 
+#[cfg(feature = "sim")]
+pub(crate) use messages::{POST, words as message_words};
+#[cfg(feature = "sim")]
+pub(crate) use row::text as row_text;
+
 use courier::Courier;
 use dial::{Dial, Limits, Tcp};
 use driver::work_until;
@@ -60,7 +65,7 @@ use script::Script;
 use status::{Board, Goal};
 
 /// The script that takes a batch.
-const DELIVER: &str = include_str!("ledger/deliver.lua");
+pub(crate) const DELIVER: &str = include_str!("ledger/deliver.lua");
 
 /// How the ledger delivers. The defaults suit a Redis in the same data centre.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,8 @@ mod journal;
 #[cfg(feature = "redis")]
 pub mod ledger;
 mod payment;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod spec;
 mod text;
 

@@ -242,7 +242,8 @@ impl SegmentReader {
         }
         let wanted = length.max(READ_AHEAD);
         if self.window.len() < wanted {
-            self.window.resize(wanted, 0);
+            // Nothing of what it has is kept: new memory is zeros already, and needs no writing.
+            self.window = vec![0; wanted];
         }
         self.filled = 0;
         self.window_at = offset;

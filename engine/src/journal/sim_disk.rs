@@ -56,8 +56,7 @@ impl Dice {
     }
 
     fn below(&mut self, bound: usize) -> usize {
-        let bound = u64::try_from(bound).unwrap();
-        usize::try_from(self.roll() % bound).unwrap()
+        usize::try_from(self.roll() % bound as u64).expect("it is below a size")
     }
 }
 
@@ -351,6 +350,19 @@ impl SimDisk {
         Self { state: Arc::new(Mutex::new(state)), folder: self.folder.clone() }
     }
 
+    /// What the next process finds when this one was killed: all that can be read is there, and what was not synced may
+    /// still be lost when the power goes.
+    pub(crate) fn after_kill(&self) -> Self {
+        let state = self.state.lock().clone();
+        let state = State { fault: None, locked: false, calls: 0, syncs: 0, ..state };
+        Self { state: Arc::new(Mutex::new(state)), folder: self.folder.clone() }
+    }
+
+    /// Whether the power is gone.
+    pub(crate) fn is_dark(&self) -> bool {
+        self.state.lock().crashed
+    }
+
     /// An independent copy of what is readable now, all of it durable.
     pub(crate) fn copy(&self) -> Self {
         let mut state = self.state.lock().clone();
@@ -461,6 +473,10 @@ impl Drop for SimLock {
     }
 }
 
+fn place(offset: u64) -> usize {
+    usize::try_from(offset).expect("the file is in memory")
+}
+
 #[derive(Debug)]
 struct SimFile {
     state: Arc<Mutex<State>>,
@@ -473,7 +489,7 @@ impl DiskFile for SimFile {
         let mut state = self.state.lock();
         state.call()?;
         let visible = &state.files[self.file].visible;
-        let rest = visible.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+        let rest = visible.get(place(offset)..).unwrap_or_default();
         let length = rest.len().min(bytes.len());
         bytes[..length].copy_from_slice(&rest[..length]);
         Ok(length)
@@ -481,13 +497,13 @@ impl DiskFile for SimFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         assert!(self.writable, "opened for reading");
-        self.state.lock().write(self.file, bytes, usize::try_from(offset).unwrap())
+        self.state.lock().write(self.file, bytes, place(offset))
     }
 
     fn cut(&self, length: u64) -> io::Result<()> {
         let mut state = self.state.lock();
         state.call()?;
-        state.files[self.file].visible.truncate(usize::try_from(length).unwrap());
+        state.files[self.file].visible.truncate(place(length));
         Ok(())
     }
 

@@ -33,10 +33,13 @@ use super::{
 };
 use crate::{MessageId, Outbox, SeekError};
 
+#[cfg(feature = "sim")]
+pub(crate) use carrier::words;
+
 use carrier::{Carrier, Keys};
 
 /// The script that takes a batch.
-const POST: &str = include_str!("messages/post.lua");
+pub(crate) const POST: &str = include_str!("messages/post.lua");
 
 /// Why messages aren't delivered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -38,7 +38,7 @@ struct Row {
 }
 
 /// The text of `record`: what stands in the field of its sequence.
-pub(super) fn text(record: &SoldRecord) -> String {
+pub(crate) fn text(record: &SoldRecord) -> String {
     let row = Row {
         buyer: record.buyer.to_string(),
         quantity: record.quantity,

@@ -37,7 +37,7 @@ impl Keys {
 }
 
 /// The entry of a message: fields and values in turn.
-pub(super) fn words(message: &Message) -> Vec<String> {
+pub(crate) fn words(message: &Message) -> Vec<String> {
     let mut words = vec!["sale".to_owned(), message.sale.to_string()];
     let mut say = |field: &str, value: String| words.extend([field.to_owned(), value]);
     say("buyer", message.buyer.to_string());
