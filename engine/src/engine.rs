@@ -16,6 +16,7 @@
 //! create    sales, one or very many         changes   the window, the cap, and the kill switch
 //! faces     which unit is which             detail    what stands beside a hold's record
 //! outbox    messages to buyers, for a sink
+//! compaction  the journal without what has passed
 //! ```
 
 mod answers;
@@ -23,6 +24,7 @@ mod audience;
 mod audit;
 mod baskets;
 mod changes;
+mod compaction;
 mod confirm;
 mod create;
 mod detail;

@@ -22,6 +22,6 @@ pub use engine::{
     Options, Outbox, Pending, Place, Receipt, Rejection, Request, RequestKey, RequestKeyError, Sale, SaleHead,
     SaleState, SeekError, ShipError, SoldRecord, Source, Ticked, Unit, UnitsError, Waiting,
 };
-pub use journal::{JournalError, JournalStats, OpenError};
+pub use journal::{CompactError, Compacted, JournalError, JournalStats, OpenError};
 pub use payment::{PaymentId, PaymentIdError};
 pub use spec::{Amounts, Audience, FaceError, SaleSpec, SpecError, Units, WaitOrder, Waitlist};

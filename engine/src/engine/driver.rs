@@ -39,14 +39,15 @@ impl Driver {
 }
 
 /// Ticks at its pace; in between it commits whenever somebody waits.
-fn drive(engine: &EngineInner, stop: &AtomicBool, every: Duration) {
-    let mut next = Instant::now();
+fn drive(engine: &Arc<EngineInner>, stop: &Arc<AtomicBool>, every: Duration) {
+    let (mut next, mut compactor) = (Instant::now(), Compactor::default());
     // Acquire: pairs with the Release of the driver's drop.
     while !stop.load(Ordering::Acquire) {
         let now = Instant::now();
         if now >= next {
             next = now + every.min(LONGEST);
             engine.tick(engine.now());
+            compactor.look(engine, stop);
         } else if engine.journal.as_ref().is_some_and(Journal::has_pending) {
             engine.commit();
         } else {
@@ -54,6 +55,38 @@ fn drive(engine: &EngineInner, stop: &AtomicBool, every: Duration) {
         }
     }
     engine.tick(engine.now());
+    compactor.join();
+}
+
+/// Compacts the journal when that is due, on a thread that lives as long as it takes: no tick waits for it.
+#[derive(Default)]
+struct Compactor {
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Compactor {
+    fn look(&mut self, engine: &Arc<EngineInner>, stop: &Arc<AtomicBool>) {
+        if self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.join();
+        }
+        if self.thread.is_some() || !engine.journal.as_ref().is_some_and(Journal::is_rewriting_due) {
+            return;
+        }
+        let (engine, stop) = (Arc::clone(engine), Arc::clone(stop));
+        let compact = move || {
+            // Acquire: pairs with the Release of the driver's drop, which waits for this.
+            let _counted = engine.compact(&|| !stop.load(Ordering::Acquire));
+        };
+        // Without a thread to spare it is tried again at the next tick.
+        self.thread = thread::Builder::new().name("sellout-compactor".to_owned()).spawn(compact).ok();
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A panic on that thread has been reported there.
+            let _ended = thread.join();
+        }
+    }
 }
 
 impl Drop for Driver {

@@ -4,7 +4,7 @@
 //! what was sold all the same is kept for good: those are never more than there are units. So a provider who reports
 //! twice hears the same twice, and nobody refunds what was shipped.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::core::{
     allocator::{HoldId, Share},
@@ -30,18 +30,29 @@ pub(crate) enum Reason {
 }
 
 /// Expired holds, the oldest first. A sale of which none has expired has no pages.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct LateBook {
     pages: Option<Box<Pages>>,
     room: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Pages {
     entries: HashMap<HoldId, Late>,
     order: VecDeque<HoldId>,
     /// What was in expired baskets, as long as that may be wanted again.
     lines: HashMap<HoldId, Vec<Line>>,
+}
+
+/// A hold in the book, with all that the book knows of it.
+#[derive(Debug)]
+pub(crate) struct Noted {
+    pub(crate) hold: HoldId,
+    pub(crate) late: Late,
+    /// What was in it, if it was a basket and that may be wanted again.
+    pub(crate) lines: Vec<Line>,
+    /// Whether it is forgotten in its turn.
+    pub(crate) in_order: bool,
 }
 
 impl LateBook {
@@ -77,6 +88,39 @@ impl LateBook {
     /// What was in all of them.
     pub(crate) fn all_lines(&self) -> impl Iterator<Item = Line> {
         self.pages.iter().flat_map(|pages| pages.lines.values()).flatten().copied()
+    }
+
+    /// Whether nothing was ever noted.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.pages.is_none()
+    }
+
+    /// Everything in the book: those that are forgotten in their turn, the oldest first, and then those that are not.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = Noted> {
+        self.pages.iter().flat_map(|pages| {
+            let in_turn: HashSet<_> = pages.order.iter().collect();
+            let mut for_good: Vec<_> = pages.entries.keys().filter(|hold| !in_turn.contains(hold)).collect();
+            for_good.sort_unstable_by_key(|hold| (hold.slot, hold.generation, hold.key_epoch));
+            let noted = |hold: HoldId, in_order| {
+                let lines = pages.lines.get(&hold).cloned().unwrap_or_default();
+                Noted { hold, late: pages.entries[&hold], lines, in_order }
+            };
+            let in_turn = pages.order.iter().map(move |hold| noted(*hold, true));
+            in_turn.chain(for_good.into_iter().map(move |hold| noted(*hold, false)))
+        })
+    }
+
+    /// Notes again what [`LateBook::notes`] of another book had, in its order.
+    pub(crate) fn restore(&mut self, noted: Noted) {
+        let Noted { hold, late, lines: inside, in_order } = noted;
+        let Pages { entries, order, lines } = &mut **self.pages.get_or_insert_default();
+        entries.insert(hold, late);
+        if in_order {
+            order.push_back(hold);
+        }
+        if !inside.is_empty() {
+            lines.insert(hold, inside);
+        }
     }
 
     /// Notes what became of a hold; the first note of an expired hold makes room if it must.

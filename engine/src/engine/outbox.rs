@@ -65,10 +65,9 @@ pub struct Outbox {
     engine: Arc<EngineInner>,
     tail: Tail,
     frame: Vec<Record>,
-    /// The number of the frame's first record.
-    first: u64,
-    /// The place in the frame of the record that is taken next.
+    /// The place in the frame of the record that is taken next, and its number.
     next: usize,
+    number: u64,
     /// The number of the record that was taken last; 0 before the first.
     current: u64,
     /// The part of that record's messages that is given next.
@@ -80,7 +79,7 @@ impl Outbox {
     pub(super) fn open(engine: &Arc<EngineInner>) -> Result<Option<Self>, OpenError> {
         let Some(journal) = &engine.journal else { return Ok(None) };
         let (engine, tail, mailing) = (Arc::clone(engine), journal.tail()?, Mailing::default());
-        Ok(Some(Self { engine, tail, frame: Vec::new(), first: 1, next: 0, current: 0, part: 0, mailing }))
+        Ok(Some(Self { engine, tail, frame: Vec::new(), next: 0, number: 1, current: 0, part: 0, mailing }))
     }
 
     /// Appends the next messages to `out`, at most `limit`, in the order of their ids; none if all were given.
@@ -110,7 +109,7 @@ impl Outbox {
     pub fn seek(&mut self, after: MessageId) -> Result<(), SeekError> {
         if after.record < self.current {
             (self.tail, self.mailing) = (self.journal().tail()?, Mailing::default());
-            (self.first, self.next, self.current, self.part) = (1, 0, 0, 0);
+            (self.next, self.number, self.current, self.part) = (0, 1, 0, 0);
             self.frame.clear();
         }
         if after == MessageId::START {
@@ -155,10 +154,15 @@ impl Outbox {
             if !self.tail.next_frame(Some(durable), &mut self.frame)? {
                 return Ok(false);
             }
-            self.first = before.0 + 1;
+            self.number = before.0 + 1;
         }
-        let number = self.first + self.next as u64;
-        let record = &self.frame[self.next];
+        let (number, record) = (self.number, &self.frame[self.next]);
+        let span = record.span();
+        if span == 0 {
+            // It has no number, and makes no messages.
+            self.next += 1;
+            return Ok(true);
+        }
         if let Record::SaleCreated { sale, spec, .. } = record {
             let notices = [(Notice::Reminder, spec.reminds_at), (Notice::Link, spec.links_at)];
             let count = notices.iter().filter(|(_, at)| at.is_some()).count();
@@ -170,8 +174,8 @@ impl Outbox {
             }
         }
         self.mailing.take(record);
-        (self.current, self.part) = (number, 0);
-        self.next += 1;
+        (self.current, self.part) = (number + span - 1, 0);
+        (self.next, self.number) = (self.next + 1, number + span);
         Ok(true)
     }
 
@@ -200,7 +204,7 @@ impl Outbox {
                 return Ok(past);
             }
             for record in &frame {
-                at += 1;
+                at += record.span();
                 match record {
                     Record::Registered { sale, buyers } if *sale == named && at < number => past.extend(buyers),
                     _ => {}

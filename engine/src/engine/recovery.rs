@@ -12,6 +12,7 @@
 //! again, but under another key epoch: the lost hold's token is known as genuine and forgotten, and touches nothing.
 
 mod baskets;
+mod carried;
 mod faces;
 
 use std::{
@@ -42,7 +43,7 @@ use crate::{
 };
 
 /// A slot as the journal has it so far.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Image {
     generation: u32,
     key_epoch: u16,
@@ -74,6 +75,7 @@ impl Image {
 }
 
 /// A sale in the making.
+#[derive(PartialEq)]
 struct Draft {
     name: Arc<str>,
     spec: Arc<SaleSpec>,
@@ -214,6 +216,11 @@ impl Recovery {
                 self.halted = halted;
                 Ok(())
             }
+            Record::Skipped { latest, .. } => {
+                self.saw(latest);
+                Ok(())
+            }
+            Record::Carried { sale, carried } => self.carried(sale, carried),
             first => unreachable!("{first:?} is of the first version"),
         }
     }

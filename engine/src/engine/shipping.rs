@@ -7,7 +7,7 @@ use super::{answers::ShipError, sale::Sale, state::SaleInner};
 use crate::journal::Record;
 
 /// The orders of a sale that were shipped.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Shipped {
     /// Order `n` is bit `(n - 1) % 64` of word `(n - 1) / 64`.
     words: Vec<u64>,

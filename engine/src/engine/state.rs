@@ -76,7 +76,7 @@ pub(crate) struct Extent {
 }
 
 /// What operators have changed since the sale was created.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Changes {
     pub(crate) added: u64,
     pub(crate) withdrawn: u64,

@@ -3,6 +3,7 @@
 mod answers;
 mod baskets;
 mod changes;
+mod compaction;
 mod crashes;
 mod faced_lives;
 mod faces;
@@ -11,6 +12,7 @@ mod keys;
 mod live;
 mod lives;
 mod messages;
+mod older;
 mod paid_late;
 mod seams;
 mod shops;

@@ -20,7 +20,7 @@ use std::{
     fmt, io, mem, ptr,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     task::Waker,
 };
@@ -34,8 +34,10 @@ use super::{
     frame::{FrameBuffer, LARGEST_PAYLOAD, MAX_PAYLOAD, Mark},
     record::Record,
     recovery::{Replay, recover},
+    rewrite::Rewriting,
     secret::Secret,
     segment::{SegmentWriter, Sizes},
+    stats::JournalStats,
     tail::Tail,
 };
 use crate::core::Timestamp;
@@ -83,16 +85,6 @@ impl JournalOptions {
     }
 }
 
-/// How much a journal holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct JournalStats {
-    /// Durable records, those of former runs included.
-    pub records: u64,
-    /// Bytes of their frames.
-    pub bytes: u64,
-}
-
 /// What was appended and not yet taken by a leader.
 #[derive(Debug)]
 struct Pending<S> {
@@ -134,6 +126,12 @@ pub(crate) struct Journal<S> {
     appended: AtomicU64,
     failed: AtomicBool,
     bytes: AtomicU64,
+    /// Bytes of records that may be dropped, since the last rewriting.
+    passing: AtomicU64,
+    /// The segment that is written to: all before it are whole, durable and settled.
+    segment: AtomicU32,
+    pub(super) rewriting: Rewriting,
+    sizes: Sizes,
     on_failure: OnceLock<OnFailure>,
     told: AtomicBool,
     secret: Secret,
@@ -162,6 +160,8 @@ pub(crate) struct Batch<'a, S> {
     frames: &'a mut FrameBuffer,
     settlements: &'a mut Vec<S>,
     records: u64,
+    /// Bytes of the records that tell of what passes.
+    passing: u64,
 }
 
 impl<S> Batch<'_, S> {
@@ -170,16 +170,21 @@ impl<S> Batch<'_, S> {
         match record {
             Record::Registered { sale, buyers } if buyers.len() > REGISTERED_TOGETHER => {
                 for buyers in buyers.chunks(REGISTERED_TOGETHER) {
-                    self.push_with(|out| Record::encode_registered(*sale, buyers, out));
+                    let _stays = self.push_with(|out| Record::encode_registered(*sale, buyers, out));
                 }
             }
-            record => self.push_with(|out| record.encode(out)),
+            record => {
+                let size = self.push_with(|out| record.encode(out));
+                if record.passes() {
+                    self.passing += size;
+                }
+            }
         }
     }
 
-    fn push_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
-        self.frames.push(encode);
+    fn push_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> u64 {
         self.records += 1;
+        self.frames.push(encode)
     }
 
     /// Leaves what is to be done once the batch is durable.
@@ -248,7 +253,7 @@ impl<S: Settle> Journal<S> {
         let opened = frames.write(|frame, part| writer.append(frame, part, epoch));
         opened.map_err(|error| OpenError::io(disk.as_ref(), "write", &writer.name(), error))?;
         frames.clear(MAX_PAYLOAD);
-        let end = writer.next() - 1;
+        let (end, segment) = (writer.next() - 1, writer.segment());
         Ok(Self {
             pending: Mutex::new(Pending {
                 frames: FrameBuffer::parting(options.frame_bytes, options.append_bytes),
@@ -263,6 +268,10 @@ impl<S: Settle> Journal<S> {
             appended: AtomicU64::new(end),
             failed: AtomicBool::new(false),
             bytes: AtomicU64::new(bytes),
+            passing: AtomicU64::new(recovered.passing),
+            segment: AtomicU32::new(segment),
+            rewriting: Rewriting::new(recovered.first),
+            sizes,
             on_failure: OnceLock::new(),
             told: AtomicBool::new(false),
             secret: recovered.secret,
@@ -304,8 +313,52 @@ impl<S: Settle> Journal<S> {
 
     /// How much is durable.
     pub(crate) fn stats(&self) -> JournalStats {
-        // Relaxed: a report; the two numbers may be one commit apart.
-        JournalStats { records: self.durable.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
+        let (compactions, failed_compactions) = self.rewriting.counts();
+        // Relaxed: a report; the numbers may be one commit apart.
+        JournalStats {
+            records: self.durable.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            passing_bytes: self.passing.load(Ordering::Relaxed),
+            segments: self.rewriting.segments(self.segment.load(Ordering::Relaxed)),
+            compactions,
+            failed_compactions,
+            compaction_due: self.is_rewriting_due(),
+        }
+    }
+
+    /// Whether so much was written that may be dropped that rewriting is worth its work.
+    pub(crate) fn is_rewriting_due(&self) -> bool {
+        // Relaxed: what is seen late is seen at the next look.
+        let (passing, bytes) = (self.passing.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
+        passing >= self.sizes.segment_bytes.max(bytes / 3).max(self.rewriting.not_before())
+    }
+
+    /// The segments that can be rewritten lie before this one: they are whole, durable and settled.
+    pub(super) fn segment(&self) -> u32 {
+        // Acquire: pairs with the Release in `lead`.
+        self.segment.load(Ordering::Acquire)
+    }
+
+    pub(super) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// Bytes are not there any more; and `passing` bytes that could be dropped were, or are carried now.
+    pub(super) fn note_rewritten(&self, bytes: u64, passing: u64) {
+        // Relaxed: a report.
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.passing.fetch_sub(passing, Ordering::Relaxed);
+    }
+
+    /// Bytes that may be dropped, more or less.
+    pub(super) fn passing(&self) -> u64 {
+        // Relaxed: a report.
+        self.passing.load(Ordering::Relaxed)
+    }
+
+    /// The size from which on a segment is followed by another.
+    pub(super) fn segment_bytes(&self) -> u64 {
+        self.sizes.segment_bytes
     }
 
     /// Appends what `build` pushes, and says up to which position it goes: the position to commit.
@@ -324,9 +377,11 @@ impl<S: Settle> Journal<S> {
         let (mark, settlements) = (pending.frames.begin(), pending.settlements.len());
         let mut undo = Undo { pending, mark, settlements, keep: false };
         let Pending { frames, settlements, .. } = &mut *undo.pending;
-        let mut batch = Batch { frames, settlements, records: 0 };
+        let mut batch = Batch { frames, settlements, records: 0, passing: 0 };
         let answer = build(&mut batch);
-        let records = batch.records;
+        let Batch { records, passing, .. } = batch;
+        // Relaxed: a report.
+        self.passing.fetch_add(passing, Ordering::Relaxed);
         undo.keep = true;
         undo.pending.end += records;
         let end = undo.pending.end;
@@ -401,9 +456,12 @@ impl<S: Settle> Journal<S> {
         settlements.shrink_to(1 << 16);
         // Relaxed: a report.
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let segment = writer.segment();
         drop(desk);
         lead.done = true;
         self.advance(end);
+        // Release: who finds the segment finds all before it settled; pairs with the Acquire in `segment`.
+        self.segment.fetch_max(segment, Ordering::Release);
         Some(Lsn(end))
     }
 
@@ -435,7 +493,7 @@ impl<S: Settle> Journal<S> {
     }
 
     /// Answers with the failure, if there was one.
-    fn check(&self) -> Result<(), JournalError> {
+    pub(super) fn check(&self) -> Result<(), JournalError> {
         // Acquire: pairs with the Release in `fail`.
         if self.failed.load(Ordering::Acquire)
             && let Some(failed) = &self.progress.lock().failed

@@ -40,7 +40,13 @@ pub(crate) trait Disk: Send + Sync + fmt::Debug {
     /// Opens a file.
     fn open(&self, name: &str, access: Access) -> io::Result<Box<dyn DiskFile>>;
 
-    /// Makes new names durable.
+    /// Gives the file `from` the name `to`, in the place of the file that has it; who has that one open keeps it.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Takes a file's name away; who has it open keeps it.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes new names durable, and those that were taken away.
     fn sync_directory(&self) -> io::Result<()>;
 
     /// Writes a small file that only its owner may read: whole and durable, or not at all.
@@ -136,6 +142,14 @@ impl Disk for FsDisk {
         let mut options = OpenOptions::new();
         options.read(true).write(access != Access::Read).create(access == Access::Create);
         Ok(Box::new(FsFile { file: options.mode(0o600).open(self.folder.join(name))? }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.folder.join(from), self.folder.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.folder.join(name))
     }
 
     fn sync_directory(&self) -> io::Result<()> {

@@ -136,3 +136,37 @@ pub enum JournalError {
     #[error("the journal is closed: open it again")]
     Closed,
 }
+
+/// Why a journal was not compacted. The sale goes on, and the next compaction begins anew.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompactError {
+    /// Another compaction of this journal is at work.
+    #[error("a compaction is under way: wait for it")]
+    UnderWay,
+    /// It was asked to end early, because the driver that began it is dropped. Nothing was changed.
+    #[error("the compaction was called off; nothing was changed")]
+    CalledOff,
+    /// The journal has failed.
+    #[error("not compacted: {0}")]
+    Stopped(#[from] JournalError),
+    /// The segments can't be read.
+    #[error("not compacted, nothing was changed: {0}")]
+    Read(OpenError),
+    /// The system refused: the disk is full, or fails. The journal is whole, in its old form or in its new one.
+    #[error("could not {what} {path:?}: {source}; the journal is whole: see to the disk, then compact again")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What was written does not tell the same as what it should replace, so it did not replace it.
+    #[error("the compacted journal would not tell the same: {why}; nothing was changed: report this as a bug")]
+    Differs {
+        /// The difference.
+        why: String,
+    },
+}

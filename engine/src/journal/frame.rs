@@ -53,7 +53,9 @@ const FIRST_AT: usize = 16;
 const EPOCH_AT: usize = 24;
 const ZERO_AT: usize = 28;
 /// The smallest record is a kind without fields.
-const SMALLEST_ENTRY: usize = 5;
+const SMALLEST_ENTRY: usize = ENTRY_LENGTH + 1;
+/// The bytes before each record.
+const ENTRY_LENGTH: usize = 4;
 
 /// The length with its padding.
 const fn padded(length: usize) -> usize {
@@ -99,7 +101,7 @@ impl FrameHeader {
         padded(FRAME_HEADER + self.payload)
     }
 
-    /// The number of the frame's last record.
+    /// The number of the frame's last record, where each record has one.
     pub(crate) const fn last(&self) -> u64 {
         self.first.saturating_add(self.records as u64 - 1)
     }
@@ -145,6 +147,11 @@ pub(crate) fn seal(frame: &mut [u8], part: Part, first: u64, epoch: u32, place: 
 
 /// Reads the records of a frame whose checksum held.
 pub(crate) fn records(payload: &[u8]) -> impl Iterator<Item = Result<Record, DecodeError>> + '_ {
+    sized_records(payload).map(|record| record.map(|(record, _)| record))
+}
+
+/// As `records`, each with the bytes that it takes in the frame.
+pub(crate) fn sized_records(payload: &[u8]) -> impl Iterator<Item = Result<(Record, u64), DecodeError>> + '_ {
     let mut rest = payload;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -152,7 +159,7 @@ pub(crate) fn records(payload: &[u8]) -> impl Iterator<Item = Result<Record, Dec
         }
         let record = split_entry(rest).and_then(|(entry, others)| {
             rest = others;
-            Record::decode(entry)
+            Ok((Record::decode(entry)?, (ENTRY_LENGTH + entry.len()) as u64))
         });
         if record.is_err() {
             rest = &[];
@@ -259,21 +266,22 @@ impl FrameBuffer {
         self.open_records = mark.open_records;
     }
 
-    /// Adds one record, which `encode` appends.
-    pub(crate) fn push(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds one record, which `encode` appends; says how many bytes it takes.
+    pub(crate) fn push(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> u64 {
         if self.open_records == 0 {
             self.bytes.resize(self.open_at + FRAME_HEADER, 0);
             self.append_at = self.bytes.len();
         }
         let entry = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; 4]);
+        self.bytes.extend_from_slice(&[0; ENTRY_LENGTH]);
         encode(&mut self.bytes);
-        let length = self.bytes.len() - entry - 4;
-        assert!(length + 4 <= MAX_PAYLOAD, "one record fits one frame");
-        let length = u32::try_from(length).expect("checked: at most 8 MiB");
-        self.bytes[entry..entry + 4].copy_from_slice(&length.to_le_bytes());
+        let size = self.bytes.len() - entry;
+        assert!(size <= MAX_PAYLOAD, "one record fits one frame");
+        let length = u32::try_from(size - ENTRY_LENGTH).expect("checked: at most 8 MiB");
+        self.bytes[entry..entry + ENTRY_LENGTH].copy_from_slice(&length.to_le_bytes());
         self.split_if_full(entry);
         self.open_records += 1;
+        size as u64
     }
 
     /// Keeps the open frame, which now ends with the entry at `entry`, within the limit.

@@ -1,8 +1,8 @@
 //! Records: what the journal says happened, and their bytes.
 //!
 //! ```text
-//! bytes   integers, texts and lists        spec    the rules of a sale
-//!                                          later   what came after the first version
+//! bytes   integers, texts and lists        spec      the rules of a sale
+//! later   what came after the first kinds  carried   what a rewritten segment tells in place of what it dropped
 //! ```
 //!
 //! Holds true: `decode` gives back what `encode` was given, never panics on any bytes, and takes nothing that
@@ -10,6 +10,7 @@
 //! are little-endian. The layout is hand-written and frozen: a new field is a new kind, or a new journal version.
 
 mod bytes;
+mod carried;
 mod later;
 mod spec;
 #[cfg(test)]
@@ -24,6 +25,8 @@ use crate::{
     payment::{PaymentId, PaymentIdError},
     spec::SaleSpec,
 };
+
+pub(crate) use carried::{Carried, CarriedLate, CarriedNote, CarriedSlot};
 
 use bytes::{Input, put_buyer, put_end, put_hold, put_instant, put_option, put_text, put_u16, put_u32, put_u64};
 use spec::{is_later, put_spec};
@@ -71,6 +74,10 @@ pub(crate) enum Record {
     BasketExpired { sale: u32, hold: HoldId, buyer: Buyer, lines: Vec<Line>, at: Timestamp },
     /// Every sale was halted, or lets buyers in again.
     Halted { halted: bool, at: Timestamp },
+    /// So many records in a row that were dropped, and the latest instant that they told.
+    Skipped { count: u64, latest: Timestamp },
+    /// What dropped records have left behind. It has no number of its own.
+    Carried { sale: u32, carried: Carried },
 }
 
 /// What a hold has beside its word.
@@ -223,6 +230,8 @@ mod kind {
     pub(super) const BASKET_CONFIRMED: u8 = 19;
     pub(super) const BASKET_EXPIRED: u8 = 20;
     pub(super) const HALTED: u8 = 21;
+    pub(super) const SKIPPED: u8 = 22;
+    pub(super) const CARRIED: u8 = 23;
 }
 
 mod change {
@@ -246,6 +255,77 @@ const LINK: u8 = 2;
 const BUYER_BYTES: usize = 16;
 
 impl Record {
+    /// How many numbers it stands for.
+    pub(crate) const fn span(&self) -> u64 {
+        match self {
+            Self::Skipped { count, .. } => *count,
+            Self::Carried { .. } => 0,
+            _ => 1,
+        }
+    }
+
+    /// The instant that it tells.
+    pub(crate) const fn at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Opened { at, .. }
+            | Self::SaleCreated { at, .. }
+            | Self::SaleChanged { at, .. }
+            | Self::Ended { at, .. }
+            | Self::Expired { at, .. }
+            | Self::Confirmed(ConfirmedRecord { at, .. })
+            | Self::LateRefused { at, .. }
+            | Self::Queued { at, .. }
+            | Self::Unqueued { at, .. }
+            | Self::Announced { at, .. }
+            | Self::Shipped { at, .. }
+            | Self::BasketConfirmed(BasketConfirmedRecord { at, .. })
+            | Self::BasketExpired { at, .. }
+            | Self::Halted { at, .. }
+            | Self::Skipped { latest: at, .. } => Some(*at),
+            Self::Registered { .. }
+            | Self::Held(_)
+            | Self::UnitsListed { .. }
+            | Self::Detail(_)
+            | Self::UnitsWithdrawn { .. }
+            | Self::BasketHeld(_)
+            | Self::Carried { .. } => None,
+        }
+    }
+
+    /// Whether it tells of something that passes: once that is over, the record is dropped when its segment is
+    /// rewritten. All others stay for ever.
+    pub(crate) const fn passes(&self) -> bool {
+        match self {
+            Self::Held(_)
+            | Self::Ended { .. }
+            | Self::Expired { .. }
+            | Self::Detail(_)
+            | Self::Queued { .. }
+            | Self::Unqueued { .. }
+            | Self::BasketHeld(_)
+            | Self::BasketExpired { .. }
+            | Self::Skipped { .. }
+            | Self::Carried { .. } => true,
+            Self::Opened { .. }
+            | Self::SaleCreated { .. }
+            | Self::SaleChanged { .. }
+            | Self::Registered { .. }
+            | Self::Confirmed(_)
+            | Self::LateRefused { .. }
+            | Self::UnitsListed { .. }
+            | Self::UnitsWithdrawn { .. }
+            | Self::Announced { .. }
+            | Self::Shipped { .. }
+            | Self::BasketConfirmed(_)
+            | Self::Halted { .. } => false,
+        }
+    }
+
+    /// Whether only a rewritten segment can have it.
+    pub(crate) const fn is_rewritten(&self) -> bool {
+        matches!(self, Self::Skipped { .. } | Self::Carried { .. })
+    }
+
     /// Appends the record's bytes to `out`.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match self {

@@ -8,14 +8,15 @@
 use std::sync::Arc;
 
 use super::{
+    chain::{Chain, missing},
     disk::{Disk, random_u64},
     error::OpenError,
-    frame::records,
+    frame::sized_records,
     record::Record,
     secret::{SECRET_FILE, Secret},
     segment::{
         Behind, Block, Found, HEADER_BLOCK, Identity, SegmentHeader, SegmentReader, SegmentWriter, Sizes, VERSION,
-        file_name, segment_number,
+        file_name,
     },
     torn::ROTTEN,
 };
@@ -33,38 +34,30 @@ pub(crate) struct Recovered {
     pub(crate) epoch: u32,
     /// Bytes of the frames that were read.
     pub(crate) bytes: u64,
+    /// Bytes of the records in them that tell of what passes, where nothing was dropped yet.
+    pub(crate) passing: u64,
+    /// The first segment.
+    pub(crate) first: u32,
 }
 
 /// Reads the journal on `disk`, which is locked, through `replay`; makes it if there is none.
 pub(crate) fn recover(disk: &Arc<dyn Disk>, sizes: Sizes, replay: &mut Replay<'_>) -> Result<Recovered, OpenError> {
-    let segments = list_segments(disk.as_ref())?;
+    let chain = Chain::of(disk.as_ref())?;
     let secret = match Secret::read(disk.as_ref())? {
         Some(secret) => secret,
-        None if segments == 0 => Secret::create(disk.as_ref())?,
+        None if chain.last == 0 => Secret::create(disk.as_ref())?,
         None => return Err(OpenError::corrupt(disk.as_ref(), SECRET_FILE, 0, "it is missing, but segments are there")),
     };
-    let mut scan = Scan { disk, replay, header: None, next: 1, epoch: 0, bytes: 0, last: None, end: 0 };
-    for segment in 1..=segments {
-        if !scan.segment(segment, segment == segments)? {
+    let mut scan = Scan { disk, replay, header: None, next: 1, epoch: 0, bytes: 0, passing: 0, last: None, end: 0 };
+    for segment in chain.first..=chain.last {
+        if !scan.segment(segment, segment == chain.last)? {
             break;
         }
     }
-    let (epoch, bytes) = (scan.epoch, scan.bytes);
-    let (writer, identity) = scan.writer(segments, sizes)?;
-    Ok(Recovered { writer, secret, identity, epoch, bytes })
-}
-
-/// How many segments there are; their numbers must run from 1.
-fn list_segments(disk: &dyn Disk) -> Result<u32, OpenError> {
-    let names = disk.list().map_err(|error| OpenError::io_at(disk.path(), "list", error))?;
-    let mut numbers: Vec<u32> = names.iter().filter_map(|name| segment_number(name)).collect();
-    numbers.sort_unstable();
-    for (expected, &number) in (1..).zip(&numbers) {
-        if number != expected {
-            return Err(OpenError::corrupt(disk, &file_name(expected), 0, "the file is missing, later ones are there"));
-        }
-    }
-    Ok(numbers.last().copied().unwrap_or_default())
+    let (epoch, bytes, passing) = (scan.epoch, scan.bytes, scan.passing);
+    let (writer, identity) = scan.writer(chain.last, sizes)?;
+    chain.tidy(disk.as_ref());
+    Ok(Recovered { writer, secret, identity, epoch, bytes, passing, first: chain.first })
 }
 
 /// What has been read so far.
@@ -76,6 +69,7 @@ struct Scan<'a, 'r> {
     next: u64,
     epoch: u32,
     bytes: u64,
+    passing: u64,
     /// The last frame of that segment.
     last: Option<Found>,
     end: u64,
@@ -105,7 +99,17 @@ impl Scan<'_, '_> {
         self.follows(segment, &header)?;
         (self.end, self.last) = (HEADER_BLOCK as u64, None);
         while let Some(found) = reader.find(self.end).map_err(failed)? {
-            self.frame(&name, &reader, &found)?;
+            self.frame(&name, &header, &reader, &found)?;
+        }
+        if header.is_rewritten() {
+            if self.next != header.last.saturating_add(1) {
+                let why = format!("record {} should follow, up to {}", self.next, header.last);
+                return Err(OpenError::corrupt(disk, &name, self.end, why));
+            }
+            if last {
+                // It was made when the next one was there.
+                return Err(missing(disk, segment + 1));
+            }
         }
         self.header = Some((header, reader));
         Ok(true)
@@ -133,7 +137,13 @@ impl Scan<'_, '_> {
         Ok(())
     }
 
-    fn frame(&mut self, name: &str, reader: &SegmentReader, found: &Found) -> Result<(), OpenError> {
+    fn frame(
+        &mut self,
+        name: &str,
+        segment: &SegmentHeader,
+        reader: &SegmentReader,
+        found: &Found,
+    ) -> Result<(), OpenError> {
         let header = found.header;
         let corrupt = |why| Err(OpenError::corrupt(self.disk.as_ref(), name, found.offset, why));
         if header.first != self.next || header.epoch < self.epoch {
@@ -142,11 +152,13 @@ impl Scan<'_, '_> {
                 header.first, header.epoch, self.next, self.epoch
             ));
         }
-        let mut count = 0;
-        for record in records(reader.payload(found)) {
-            let number = self.next + count;
-            let record = match record {
-                Ok(record) => record,
+        let (mut count, mut number) = (0, self.next);
+        for record in sized_records(reader.payload(found)) {
+            let (record, size) = match record {
+                Ok((record, _)) if record.is_rewritten() && !segment.is_rewritten() => {
+                    return corrupt(format!("record {number} is none of a segment that was never rewritten"));
+                }
+                Ok(sized) => sized,
                 Err(error) => return corrupt(format!("record {number} can't be read: {error}")),
             };
             if let Record::Opened { epoch, .. } = record {
@@ -158,6 +170,10 @@ impl Scan<'_, '_> {
                 }
                 self.epoch = epoch;
             }
+            let span = record.span();
+            if record.passes() && !segment.is_rewritten() {
+                self.passing += size;
+            }
             (self.replay)(record).map_err(|why| OpenError::Replay {
                 file: self.disk.path().join(name),
                 offset: found.offset,
@@ -165,24 +181,25 @@ impl Scan<'_, '_> {
                 why,
             })?;
             count += 1;
+            number = number.saturating_add(span);
         }
         if count != u64::from(header.records) {
             return corrupt(format!("{count} records where {} were written", header.records));
         }
-        self.next += count;
+        self.next = number;
         self.bytes += found.end - found.offset;
         (self.last, self.end) = (Some(*found), found.end);
         Ok(())
     }
 
-    /// The writer that goes on after the last of `segments` files.
-    fn writer(mut self, segments: u32, sizes: Sizes) -> Result<(SegmentWriter, Identity), OpenError> {
+    /// The writer that goes on in segment `last`.
+    fn writer(mut self, last: u32, sizes: Sizes) -> Result<(SegmentWriter, Identity), OpenError> {
         let disk = self.disk;
         let Some((header, mut reader)) = self.header.take() else {
             let failed = |error| OpenError::io(disk.as_ref(), "create", &file_name(1), error);
             let engine_id = random_u64(disk.as_ref()).map_err(failed)?;
             let identity = Identity { engine_id, salt: random_u64(disk.as_ref()).map_err(failed)? };
-            let header = SegmentHeader { identity, segment: 1, first: 1, epoch: 1 };
+            let header = SegmentHeader { identity, segment: 1, first: 1, epoch: 1, last: 0 };
             return Ok((SegmentWriter::create(disk, header, sizes).map_err(failed)?, identity));
         };
         let name = file_name(header.segment);
@@ -197,9 +214,9 @@ impl Scan<'_, '_> {
         {
             return Err(OpenError::corrupt(disk.as_ref(), &name, self.end, ROTTEN));
         }
-        if header.segment < segments {
-            let name = file_name(segments);
-            let header = SegmentHeader { segment: segments, first: self.next, epoch: self.epoch, ..header };
+        if header.segment < last {
+            let name = file_name(last);
+            let header = SegmentHeader { segment: last, first: self.next, epoch: self.epoch, last: 0, ..header };
             let writer = SegmentWriter::create(disk, header, sizes)
                 .map_err(|error| OpenError::io(disk.as_ref(), "create", &name, error))?;
             return Ok((writer, header.identity));

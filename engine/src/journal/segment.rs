@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! block of 4096 bytes: magic "SELLOUTJ" | version u32 | segment u32 | engine id u64 | salt u64
-//!                      | first record number u64 | epoch u32 | zeros | crc32 u32
+//!                      | first record number u64 | epoch u32 | last record number u64 | zeros | crc32 u32
 //! frames, each at a multiple of 8, then zeros up to the end of the file
 //! ```
 //!
@@ -10,6 +10,9 @@
 //! every frame of the one before is durable. So a header that can't be read belongs to a segment whose making was
 //! cut short, if it is the last and holds nothing but zeros; otherwise it is damage. And a header's first record
 //! number proves that all records before it were durable.
+//!
+//! The last record number stands in a segment that was rewritten, and says where it ends; it is 0 in all others, which
+//! grow. Version 1 had neither rewritten segments nor that field; a segment that was begun then is continued as it is.
 //!
 //! Frames are written over zeros that are there already: the file does not grow at each commit, and a sync writes
 //! data alone.
@@ -23,7 +26,9 @@ use super::{
 };
 
 /// The format that is written here, and the latest that is read.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
+/// The first format, in which no segment is rewritten.
+const FIRST_VERSION: u32 = 1;
 /// Where frames start.
 pub(crate) const HEADER_BLOCK: usize = 4_096;
 
@@ -58,6 +63,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) segment: u32,
     pub(crate) first: u64,
     pub(crate) epoch: u32,
+    /// The last record, if the segment was rewritten; otherwise 0.
+    pub(crate) last: u64,
 }
 
 /// What a header block turned out to be.
@@ -83,12 +90,19 @@ impl SegmentHeader {
         put(&self.identity.salt.to_le_bytes());
         put(&self.first.to_le_bytes());
         put(&self.epoch.to_le_bytes());
+        put(&self.last.to_le_bytes());
         let crc = crc32fast::hash(&block[..CRC_AT]);
         block[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         block
     }
 
-    fn decode(block: &[u8]) -> Block {
+    /// Whether it stands for segments that are not there any more.
+    pub(crate) const fn is_rewritten(&self) -> bool {
+        self.last > 0
+    }
+
+    /// What the bytes at the beginning of a segment say.
+    pub(crate) fn decode(block: &[u8]) -> Block {
         fn field<const N: usize>(block: &[u8], at: usize) -> Option<[u8; N]> {
             block.get(at..)?.first_chunk().copied()
         }
@@ -101,7 +115,11 @@ impl SegmentHeader {
             if version > VERSION {
                 return Some(Block::Newer { version });
             }
-            if field(block, CRC_AT)? != crc32fast::hash(&block[..CRC_AT]).to_le_bytes() || version != VERSION {
+            if field(block, CRC_AT)? != crc32fast::hash(&block[..CRC_AT]).to_le_bytes() || version < FIRST_VERSION {
+                return None;
+            }
+            let last = u64::from_le_bytes(field(block, 44)?);
+            if version == FIRST_VERSION && last > 0 {
                 return None;
             }
             Some(Block::Header(Self {
@@ -112,6 +130,7 @@ impl SegmentHeader {
                 },
                 first: u64::from_le_bytes(field(block, 32)?),
                 epoch: u32::from_le_bytes(field(block, 40)?),
+                last,
             }))
         };
         read().unwrap_or(Block::Unreadable)
@@ -149,7 +168,12 @@ pub(crate) struct SegmentReader {
 impl SegmentReader {
     /// Opens the file of `segment` and reads its header block.
     pub(crate) fn open(disk: &dyn Disk, segment: u32) -> io::Result<(Self, Block)> {
-        let file = disk.open(&file_name(segment), Access::Read)?;
+        Self::open_named(disk, &file_name(segment), segment)
+    }
+
+    /// As `open`, of a file that has another name so far.
+    pub(crate) fn open_named(disk: &dyn Disk, name: &str, segment: u32) -> io::Result<(Self, Block)> {
+        let file = disk.open(name, Access::Read)?;
         let mut reader = Self { file, segment, salt: 0, window: Vec::new(), window_at: 0, filled: 0 };
         reader.load(0, HEADER_BLOCK)?;
         let block = SegmentHeader::decode(reader.bytes(0, HEADER_BLOCK.min(reader.filled)));
@@ -172,6 +196,25 @@ impl SegmentReader {
             return Ok(None);
         }
         Ok(Some(Found { header, offset, end: offset + length as u64 }))
+    }
+
+    /// Where the frame with record `number` is, and with which record it begins, as far as the frames' headers lead
+    /// from the segment's beginning: the last frame that begins no later. Whoever reads it there checks it.
+    pub(crate) fn hop(&self, header: &SegmentHeader, number: u64) -> io::Result<(u64, u64)> {
+        let (mut place, mut next) = ((HEADER_BLOCK as u64, header.first), HEADER_BLOCK as u64);
+        loop {
+            let mut bytes = [0; FRAME_HEADER];
+            if self.file.read_at(&mut bytes, next)? < FRAME_HEADER {
+                return Ok(place);
+            }
+            match FrameHeader::parse(&bytes) {
+                Some(frame) if (place.1..=number).contains(&frame.first) => {
+                    place = (next, frame.first);
+                    next += frame.frame_length() as u64;
+                }
+                _ => return Ok(place),
+            }
+        }
     }
 
     /// The whole frame that was just found.
@@ -276,10 +319,16 @@ pub(crate) struct SegmentWriter {
 impl SegmentWriter {
     /// Makes the segment that `header` describes, durable, over whatever an unfinished making left.
     pub(crate) fn create(disk: &Arc<dyn Disk>, header: SegmentHeader, sizes: Sizes) -> io::Result<Self> {
-        let file = disk.open(&file_name(header.segment), Access::Create)?;
+        let writer = Self::draft(disk, &file_name(header.segment), header, sizes)?;
+        disk.sync_directory()?;
+        Ok(writer)
+    }
+
+    /// Makes the segment under the name `name`, which is not durable yet.
+    pub(crate) fn draft(disk: &Arc<dyn Disk>, name: &str, header: SegmentHeader, sizes: Sizes) -> io::Result<Self> {
+        let file = disk.open(name, Access::Create)?;
         file.write_at(&header.encode(), 0)?;
         file.sync_data()?;
-        disk.sync_directory()?;
         let allocated = file.length()?;
         let end = HEADER_BLOCK as u64;
         Ok(Self { disk: Arc::clone(disk), file, header, sizes, end, allocated, next: header.first })
@@ -341,8 +390,23 @@ impl SegmentWriter {
         file_name(self.header.segment)
     }
 
+    /// The segment's number.
+    pub(crate) fn segment(&self) -> u32 {
+        self.header.segment
+    }
+
+    /// Where the next frame starts.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
     /// Writes one frame and makes it durable.
     pub(crate) fn append(&mut self, frame: &mut [u8], part: Part, epoch: u32) -> io::Result<()> {
+        self.append_spanning(frame, part, epoch, u64::from(part.records))
+    }
+
+    /// As `append`, of records that stand for `span` numbers.
+    pub(crate) fn append_spanning(&mut self, frame: &mut [u8], part: Part, epoch: u32, span: u64) -> io::Result<()> {
         let length = frame.len() as u64;
         let holds_frames = self.end > HEADER_BLOCK as u64;
         if holds_frames && self.end + length > self.sizes.segment_bytes {
@@ -359,13 +423,13 @@ impl SegmentWriter {
         }
         self.file.sync_data()?;
         self.end = end;
-        self.next += u64::from(part.records);
+        self.next += span;
         Ok(())
     }
 
     fn rotate(&mut self, epoch: u32) -> io::Result<()> {
         let segment = self.header.segment.checked_add(1).ok_or(io::ErrorKind::FileTooLarge)?;
-        let header = SegmentHeader { segment, first: self.next, epoch, ..self.header };
+        let header = SegmentHeader { segment, first: self.next, epoch, last: 0, ..self.header };
         *self = Self::create(&self.disk, header, self.sizes)?;
         Ok(())
     }

@@ -2,9 +2,9 @@
 //!
 //! Holds true: what was not synced is kept, lost or torn by a seeded choice for each sector of 512 bytes, or of as many
 //! as one likes, so that a write may survive in part and out of order; names survive in the order in which they were
-//! made. A failed sync leaves its sectors readable and *clean*, as Linux does: a later sync does not write them. Every
-//! call has a number, and any can fail or be the last before a crash, or the first that finds the disk full. Bits rot
-//! where one says.
+//! made, and are gone in any order. A failed sync leaves its sectors readable and *clean*, as Linux does: a later sync
+//! does not write them. Every call has a number, and any can fail or be the last before a crash, or the first that
+//! finds the disk full. Bits rot where one says.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,10 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::disk::{Access, Disk, DiskFile, FolderLock};
+use super::{
+    chain::DRAFT,
+    disk::{Access, Disk, DiskFile, FolderLock},
+};
 
 /// What is written whole or not at all, unless a disk is told otherwise.
 const SECTOR: usize = 512;
@@ -38,6 +41,10 @@ pub(crate) enum Flaw {
     LyingSync,
     /// `sync_directory` says yes and does nothing.
     LyingDirectorySync,
+    /// `sync_data` of what will be a rewritten segment says yes and does nothing.
+    UnsyncedDraft,
+    /// `sync_directory` says yes and does nothing while the last name that was given is a rewritten segment's.
+    UnsyncedRename,
     /// A write of what can be read there already is left out.
     SkipsEqualWrites,
 }
@@ -142,6 +149,7 @@ impl Contents {
 enum Naming {
     Create(String, usize),
     Rename(String, String),
+    Remove(String),
 }
 
 fn apply(names: &mut BTreeMap<String, usize>, naming: &Naming) {
@@ -152,6 +160,9 @@ fn apply(names: &mut BTreeMap<String, usize>, naming: &Naming) {
         Naming::Rename(from, to) => {
             let file = names.remove(from).expect("a file that was made before");
             names.insert(to.clone(), file);
+        }
+        Naming::Remove(name) => {
+            names.remove(name);
         }
     }
 }
@@ -250,6 +261,7 @@ impl State {
         let called = self.call();
         self.syncs += 1;
         match (&called, self.crashed) {
+            (Ok(()), _) if self.flaw == Some(Flaw::UnsyncedDraft) && self.names.get(DRAFT) == Some(&file) => {}
             (Ok(()), _) if self.flaw != Some(Flaw::LyingSync) => self.files[file].sync(self.sector),
             (Err(_), false) => self.files[file].fail_sync(),
             _ => {}
@@ -264,15 +276,29 @@ impl State {
         }
         let file = self.files.len();
         self.files.push(Contents::default());
-        let naming = Naming::Create(name.to_owned(), file);
+        self.note(Naming::Create(name.to_owned(), file));
+        Ok(file)
+    }
+
+    /// Renames or removes the file `name`.
+    fn name(&mut self, naming: Naming, name: &str) -> io::Result<()> {
+        self.call()?;
+        if !self.names.contains_key(name) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        self.note(naming);
+        Ok(())
+    }
+
+    fn note(&mut self, naming: Naming) {
         apply(&mut self.names, &naming);
         self.namings.push(naming);
-        Ok(file)
     }
 
     fn sync_names(&mut self) -> io::Result<()> {
         self.call()?;
-        if self.flaw == Some(Flaw::LyingDirectorySync) {
+        let renamed = matches!(self.namings.last(), Some(Naming::Rename(from, _)) if from == DRAFT);
+        if self.flaw == Some(Flaw::LyingDirectorySync) || (renamed && self.flaw == Some(Flaw::UnsyncedRename)) {
             return Ok(());
         }
         self.namings.clear();
@@ -333,8 +359,14 @@ impl SimDisk {
         let mut dice = Dice(seed);
         let kept = dice.below(state.namings.len() + 1);
         let mut names = state.durable_names.clone();
-        for naming in &state.namings[..kept] {
-            apply(&mut names, naming);
+        for (at, naming) in state.namings.iter().enumerate() {
+            let survives = match naming {
+                Naming::Remove(_) => dice.below(2) == 0,
+                Naming::Create(..) | Naming::Rename(..) => at < kept,
+            };
+            if survives {
+                apply(&mut names, naming);
+            }
         }
         for contents in &mut state.files {
             contents.crash(&mut dice);
@@ -394,8 +426,8 @@ impl SimDisk {
         self.with_file(name, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
     }
 
-    /// Takes a file away.
-    pub(crate) fn remove(&self, name: &str) {
+    /// Takes a file away for good.
+    pub(crate) fn lose(&self, name: &str) {
         let mut state = self.state.lock();
         state.names.remove(name).expect("a file that is there");
         state.durable_names = state.names.clone();
@@ -436,6 +468,14 @@ impl Disk for SimDisk {
         Ok(Box::new(SimFile { state: Arc::clone(&self.state), file, writable: access != Access::Read }))
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.state.lock().name(Naming::Rename(from.to_owned(), to.to_owned()), from)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.state.lock().name(Naming::Remove(name.to_owned()), name)
+    }
+
     fn sync_directory(&self) -> io::Result<()> {
         self.state.lock().sync_names()
     }
@@ -446,10 +486,7 @@ impl Disk for SimDisk {
         let file = state.create(&draft)?;
         state.write(file, bytes, 0)?;
         state.sync(file)?;
-        state.call()?;
-        let naming = Naming::Rename(draft, name.to_owned());
-        apply(&mut state.names, &naming);
-        state.namings.push(naming);
+        state.name(Naming::Rename(draft.clone(), name.to_owned()), &draft)?;
         state.sync_names()
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Holds true: it opens files for reading only and takes no lock; it gives records in order, frame by frame, with
 //! memory for one frame; it never passes the limit that the writer calls durable. What the limit promises and the
-//! files don't hold is damage, and so is a valid frame behind the end of the valid prefix.
+//! files don't hold is damage, and so is a valid frame behind the end of the valid prefix. If the journal is rewritten
+//! meanwhile it goes on in the file that it has open, and then in the one that has the record that it wants next.
 //!
 //! Without a limit it reads to the end of the valid prefix, which may be ahead of what is acknowledged: right for
 //! an audit of a journal at rest, wrong for delivery.
@@ -11,6 +12,7 @@ use std::{io, path::Path, sync::Arc};
 
 use super::{
     Lsn,
+    chain::{covering, header_block},
     disk::{Disk, FsDisk},
     error::OpenError,
     frame::records,
@@ -23,19 +25,26 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Position {
     segment: u32,
+    /// The last record of that segment if it was rewritten, otherwise 0: tells it from what it replaced.
+    last: u64,
     offset: u64,
+    /// The number of the first record at `offset`. It is below `next` in the frame in which `next` lies.
+    at: u64,
     next: u64,
 }
 
 impl Position {
     /// The beginning of any journal.
-    pub(crate) const START: Self = Self { segment: 1, offset: HEADER_BLOCK as u64, next: 1 };
+    pub(crate) const START: Self = Self { segment: 1, last: 0, offset: HEADER_BLOCK as u64, at: 1, next: 1 };
 
     /// The last record before it.
     pub(crate) const fn lsn(self) -> Lsn {
         Lsn(self.next - 1)
     }
 }
+
+/// How often a segment is looked for whose file was replaced or taken away meanwhile.
+const LOOKS: usize = 1_000;
 
 /// A reader that can come back later for more.
 #[derive(Debug)]
@@ -44,6 +53,7 @@ pub(crate) struct Tail {
     position: Position,
     reader: Option<SegmentReader>,
     identity: Option<Identity>,
+    bytes: u64,
 }
 
 impl Tail {
@@ -58,7 +68,7 @@ impl Tail {
     /// The beginning of the journal on `disk`.
     pub(crate) fn on(disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
         disk.list().map_err(|error| OpenError::io_at(disk.path(), "list", error))?;
-        let mut tail = Self { disk, position: Position::START, reader: None, identity: None };
+        let mut tail = Self { disk, position: Position::START, reader: None, identity: None, bytes: 0 };
         tail.reader()?;
         Ok(tail)
     }
@@ -68,13 +78,20 @@ impl Tail {
         self.position
     }
 
-    /// Goes to a position that this journal's tail had before.
+    /// Bytes of the frames that it has read so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Goes to a position that this journal's tail had before. The journal may have been rewritten since.
     pub(crate) fn rewind(&mut self, position: Position) {
         self.position = position;
         self.reader = None;
     }
 
     /// Puts the records of the next frame into `out`, emptied first; false if there is none up to `limit`.
+    ///
+    /// The first of them is the one behind the position; each stands for as many numbers as its span says.
     ///
     /// # Errors
     /// [`OpenError::Corrupt`] if what must be there isn't; the position stays.
@@ -88,23 +105,44 @@ impl Tail {
                 return self.none(limit, "the file is missing or was never finished");
             }
             if let Some(found) = self.find()? {
-                return self.take(&found, limit, out);
+                match self.take(&found, limit, out)? {
+                    Taken::All => return Ok(true),
+                    Taken::Nothing => return Ok(false),
+                    Taken::Passed => continue,
+                }
             }
-            if let Some((reader, header)) = self.open_segment(self.position.segment + 1)? {
-                // The next segment was made after the last frame of this one: look again, now that it is seen.
-                if let Some(found) = self.find()? {
-                    return self.take(&found, limit, out);
+            let following = self.open_segment(self.position.segment + 1)?;
+            let follows = |header: &SegmentHeader| [self.position.at, self.position.next] == [header.first; 2];
+            match following {
+                Some((reader, header)) if follows(&header) => {
+                    // The next segment was made after the last frame of this one: look again, now that it is seen.
+                    if self.find()?.is_none() {
+                        let offset = HEADER_BLOCK as u64;
+                        let Position { at, next, .. } = self.position;
+                        self.position = Position { segment: header.segment, last: header.last, offset, at, next };
+                        self.reader = Some(reader);
+                    }
+                    continue;
                 }
-                if header.first != self.position.next {
-                    let why = format!(
-                        "record {} should follow; the next file starts with {}",
-                        self.position.next, header.first
-                    );
-                    return Err(self.corrupt(why));
+                following => {
+                    // What should follow may be in a segment that was rewritten meanwhile.
+                    if self.has_moved()? {
+                        self.locate()?;
+                        continue;
+                    }
+                    if self.find()?.is_some() {
+                        continue;
+                    }
+                    if let Some((_, header)) = following {
+                        let (next, first) = (self.position.next, header.first);
+                        return Err(
+                            self.corrupt(format!("record {next} should follow; the next file starts with {first}"))
+                        );
+                    }
                 }
-                self.position = Position { segment: header.segment, offset: HEADER_BLOCK as u64, ..self.position };
-                self.reader = Some(reader);
-                continue;
+            }
+            if self.position.next <= self.position.last {
+                return Err(self.corrupt(format!("record {} should follow", self.position.next)));
             }
             if limit.is_none() {
                 let name = file_name(self.position.segment);
@@ -113,15 +151,15 @@ impl Tail {
                 let rest = rest.map_err(|error| OpenError::io(self.disk.as_ref(), "read", &name, error))?;
                 if let Some(later) = rest.later_frame {
                     // A writer may have been between the two: what is missing for good is missing now, too.
-                    if let Some(found) = self.find()? {
-                        return self.take(&found, limit, out);
+                    if self.find()?.is_some() {
+                        continue;
                     }
                     return Err(self.corrupt(format!("no valid frame is here, but one follows at byte {later}")));
                 }
                 if self.is_rotten(rest.junk_end)? {
                     // As above: half of a frame may have been read before it was written, and half after.
-                    if let Some(found) = self.find()? {
-                        return self.take(&found, limit, out);
+                    if self.find()?.is_some() {
+                        continue;
                     }
                     if self.is_rotten(rest.junk_end)? {
                         return Err(self.corrupt(ROTTEN.to_owned()));
@@ -164,44 +202,86 @@ impl Tail {
         Ok(!torn.map_err(|error| OpenError::io(self.disk.as_ref(), "read", &name, error))?)
     }
 
-    /// Gives the records of the frame that was just found, if it is within the limit.
-    fn take(&mut self, found: &Found, limit: Option<Lsn>, out: &mut Vec<Record>) -> Result<bool, OpenError> {
-        let header = found.header;
-        if header.first != self.position.next {
-            return Err(self.corrupt(format!("record {} where {} belongs", header.first, self.position.next)));
+    /// Gives the records of the frame that was just found, as far as they lie behind the position, if it is within the
+    /// limit. What was rewritten was durable before: no limit is below it for long.
+    fn take(&mut self, found: &Found, limit: Option<Lsn>, out: &mut Vec<Record>) -> Result<Taken, OpenError> {
+        let (header, Position { at, next, last, .. }) = (found.header, self.position);
+        if header.first != at {
+            return Err(self.corrupt(format!("record {} where {at} belongs", header.first)));
         }
-        if limit.is_some_and(|limit| limit < Lsn(header.last())) {
-            return Ok(false);
+        if last == 0 && limit.is_some_and(|limit| limit < Lsn(header.last())) {
+            return Ok(Taken::Nothing);
         }
         let reader = self.reader.as_ref().expect("a segment is open");
+        let (mut number, mut count) = (at, 0);
         for record in records(reader.payload(found)) {
-            match record {
-                Ok(record) => out.push(record),
-                Err(error) => {
-                    let number = header.first + out.len() as u64;
-                    out.clear();
-                    return Err(self.corrupt(format!("record {number} can't be read: {error}")));
+            let damage = match record {
+                Ok(record) if record.is_rewritten() && last == 0 => {
+                    format!("record {number} is none of a segment that was never rewritten")
                 }
-            }
+                Err(error) => format!("record {number} can't be read: {error}"),
+                Ok(record) => {
+                    let end = number.saturating_add(record.span());
+                    out.extend(behind(record, number, end, next));
+                    (number, count) = (end, count + 1);
+                    continue;
+                }
+            };
+            out.clear();
+            return Err(self.corrupt(damage));
         }
-        if out.len() as u64 != u64::from(header.records) {
-            let count = out.len();
+        if count != u64::from(header.records) {
             out.clear();
             return Err(self.corrupt(format!("{count} records where {} were written", header.records)));
         }
-        self.position = Position { offset: found.end, next: header.last() + 1, ..self.position };
-        Ok(true)
+        self.bytes += found.end - found.offset;
+        self.position = Position { offset: found.end, at: number, next: next.max(number), ..self.position };
+        Ok(if out.is_empty() { Taken::Passed } else { Taken::All })
     }
 
     /// The reader of the position's segment; none if the segment isn't there yet.
     fn reader(&mut self) -> Result<Option<&mut SegmentReader>, OpenError> {
-        if self.reader.is_none()
-            && let Some((reader, header)) = self.open_segment(self.position.segment)?
-        {
-            self.identity = Some(header.identity);
-            self.reader = Some(reader);
+        if self.reader.is_none() {
+            match self.open_segment(self.position.segment)? {
+                Some((reader, header)) if header.last == self.position.last => {
+                    self.identity = Some(header.identity);
+                    self.reader = Some(reader);
+                }
+                _ => self.locate()?,
+            }
         }
         Ok(self.reader.as_mut())
+    }
+
+    /// Whether the record behind the position is in another file than the one that is open.
+    fn has_moved(&self) -> Result<bool, OpenError> {
+        let disk = self.disk.as_ref();
+        let Some(segment) = covering(disk, self.position.next)? else { return Ok(false) };
+        Ok(match header_block(disk, segment)? {
+            Some(Block::Header(header)) => (segment, header.last) != (self.position.segment, self.position.last),
+            _ => true,
+        })
+    }
+
+    /// Opens the segment that has the record behind the position now, at the frame with that record.
+    fn locate(&mut self) -> Result<(), OpenError> {
+        self.reader = None;
+        for _ in 0..LOOKS {
+            let next = self.position.next;
+            let Some(segment) = covering(self.disk.as_ref(), next)? else { return Ok(()) };
+            let Some((reader, header)) = self.open_segment(segment)? else { continue };
+            if header.first > next {
+                continue;
+            }
+            let name = file_name(segment);
+            let hopped = reader.hop(&header, next);
+            let (offset, at) = hopped.map_err(|error| OpenError::io(self.disk.as_ref(), "read", &name, error))?;
+            self.identity = Some(header.identity);
+            self.position = Position { segment, last: header.last, offset, at, next };
+            self.reader = Some(reader);
+            return Ok(());
+        }
+        Ok(())
     }
 
     /// Opens a segment whose making was finished.
@@ -225,5 +305,25 @@ impl Tail {
             }
             Block::Unreadable => Ok(None),
         }
+    }
+}
+
+/// What became of a frame that was found.
+enum Taken {
+    /// Its records were given, as far as they were wanted.
+    All,
+    /// It is beyond the limit.
+    Nothing,
+    /// All of its records are before the position.
+    Passed,
+}
+
+/// What of `record`, which stands for the numbers from `number` up to before `end`, is not before `next`.
+fn behind(record: Record, number: u64, end: u64, next: u64) -> Option<Record> {
+    match record {
+        record if number >= next => Some(record),
+        _ if end <= next => None,
+        Record::Skipped { latest, .. } => Some(Record::Skipped { count: end - next, latest }),
+        record => Some(record),
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 
 /// Labels and units whose record is told, and what they are for is not: a process that ends in between leaves them
 /// for nothing.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 pub(super) struct Unfinished {
     labels: BTreeMap<u32, Vec<Box<str>>>,
     withdrawn: BTreeMap<u32, Vec<u32>>,
@@ -49,6 +49,7 @@ impl Unfinished {
 }
 
 /// The units of one hold. Most holds have one.
+#[derive(PartialEq)]
 enum Few {
     One(u32),
     Many(Box<[u32]>),
@@ -64,7 +65,7 @@ impl Few {
 }
 
 /// What the records have told of one sale's units.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 pub(super) struct Told {
     /// By slot: the generation that was told last, and its units.
     holds: Vec<(u32, Few)>,
@@ -90,6 +91,23 @@ impl Told {
             Some((told, units)) if *told == generation => units.as_slice(),
             _ => &[],
         }
+    }
+
+    /// Forgets the units of generations below that of their slot: nothing can come of them.
+    pub(super) fn settle(&mut self, generation: impl Fn(u32) -> u32) {
+        for (slot, (told, units)) in (0..).zip(&mut self.holds) {
+            if *told < generation(slot) {
+                (*told, *units) = (0, Few::Many([].into()));
+            }
+        }
+        let is_told = |(_, units): &(u32, Few)| !units.as_slice().is_empty();
+        self.holds.truncate(self.holds.iter().rposition(is_told).map_or(0, |last| last + 1));
+    }
+
+    /// Every hold that was told last in its slot: slot, generation and units.
+    pub(super) fn told(&self) -> impl Iterator<Item = (u32, u32, &[u32])> {
+        let told = (0..).zip(&self.holds).map(|(slot, (generation, units))| (slot, *generation, units.as_slice()));
+        told.filter(|(.., units)| !units.is_empty())
     }
 
     /// The sale was changed: what that needs was told before.

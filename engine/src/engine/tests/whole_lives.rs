@@ -1,5 +1,5 @@
 //! Whole lives of one engine in which everything is used at once: baskets over sales with faces, keys and waitlists,
-//! live changes, the kill switch, messages, and crashes.
+//! live changes, the kill switch, messages, compactions, and crashes.
 //!
 //! Properties, whatever was done and wherever it crashed:
 //! 1. every answer to a payment that was waited for stands; durable holds are there with their deadlines and units;
@@ -28,13 +28,13 @@ use crate::{
 const BUYERS: u64 = 9;
 const HOLD: Duration = seconds(30);
 const GRACE: Duration = seconds(2);
-const NAMES: [&str; 3] = ["coats", "seats", "codes"];
+pub(super) const NAMES: [&str; 3] = ["coats", "seats", "codes"];
 const CAPS: [u32; 3] = [2, 3, 2];
 /// Where a sale's number stands, for a hold that is a basket.
 const BASKET: usize = NAMES.len();
 
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     Reserve { sale: usize, buyer: u64, quantity: u32, key: Option<u64> },
     Many { sale: usize, buyers: Vec<u64> },
     Basket { buyer: u64, quantities: [u32; 3] },
@@ -57,10 +57,11 @@ enum Step {
     Pass { span: u64 },
     Tick,
     Sync,
+    Compact,
     Crash,
 }
 
-fn steps() -> impl Strategy<Value = Step> {
+pub(super) fn steps() -> impl Strategy<Value = Step> {
     let (sale, buyer) = (0..NAMES.len(), 0..BUYERS);
     let key = proptest::option::of(0_u64..2);
     let span = |range| proptest::option::of(range);
@@ -91,6 +92,7 @@ fn steps() -> impl Strategy<Value = Step> {
         5 => (0_u64..25_000).prop_map(|span| Step::Pass { span }),
         7 => Just(Step::Tick),
         1 => Just(Step::Sync),
+        3 => Just(Step::Compact),
         5 => Just(Step::Crash),
     ]
 }
@@ -108,9 +110,9 @@ struct Known {
     fresh: bool,
 }
 
-struct Life {
-    world: World,
-    dir: PathBuf,
+pub(super) struct Life {
+    pub(super) world: World,
+    pub(super) dir: PathBuf,
     folders: Vec<tempfile::TempDir>,
     holds: Vec<Known>,
     /// What was answered to payments, and waited for.
@@ -133,12 +135,11 @@ fn rules() -> BasketRules {
 
 /// One stripe: slots that came back are used again.
 fn open(dir: &Path, now: Timestamp) -> World {
-    let clock = Arc::new(ManualClock::starting_at(now));
-    World { engine: Engine::options().clock(clock.clone()).stripes(1).open(dir).unwrap(), clock }
+    compaction::open_small(dir, now)
 }
 
 impl Life {
-    fn begin() -> Self {
+    pub(super) fn begin() -> Self {
         let parent = tempfile::tempdir().unwrap();
         let dir = parent.path().join("j");
         let world = open(&dir, START);
@@ -205,7 +206,12 @@ impl Life {
         self.holds.push(Known { sale, token, deadline, units, kept: false, fresh: true });
     }
 
-    fn step(&mut self, step: &Step) {
+    /// Every token that was given.
+    pub(super) fn tokens(&self) -> Vec<(usize, Token)> {
+        self.holds.iter().map(|hold| (hold.sale, hold.token)).collect()
+    }
+
+    pub(super) fn step(&mut self, step: &Step) {
         match step {
             Step::Reserve { sale, buyer, quantity, key } => self.reserve(*sale, *buyer, *quantity, *key),
             Step::Many { sale: number, buyers } => {
@@ -276,6 +282,9 @@ impl Life {
             Step::Sync => {
                 self.world.engine.sync().unwrap();
                 self.written();
+            }
+            Step::Compact => {
+                self.world.engine.compact().unwrap();
             }
             Step::Crash => self.crash(),
         }
@@ -510,7 +519,7 @@ impl Life {
     }
 
     /// Everybody's time is over; then whoever comes buys the rest.
-    fn end(mut self) {
+    pub(super) fn end(mut self) {
         self.world.engine.sync().unwrap();
         for number in 0..NAMES.len() {
             self.sale(number).resume().unwrap();

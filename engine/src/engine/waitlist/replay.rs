@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A waitlist as the journal has it so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Replayed {
     places: BTreeMap<u64, Buyer>,
     /// The last ticket that was given.
@@ -28,6 +28,60 @@ impl Replayed {
     /// Whether nobody waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.places.is_empty()
+    }
+
+    /// Whether nobody has ever waited.
+    pub(crate) fn is_unused(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The last ticket, and who was offered the hold that comes next.
+    pub(crate) fn begun(&self) -> (u64, Option<(u64, Buyer)>) {
+        (self.last, self.offered)
+    }
+
+    /// Who waits, with the tickets, in their order.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (u64, Buyer)> {
+        self.places.iter().map(|(ticket, buyer)| (*ticket, *buyer))
+    }
+
+    /// Everything that was offered, the same way every time.
+    pub(crate) fn sorted_offers(&self) -> impl Iterator<Item = (Buyer, HoldId, Timestamp)> {
+        let mut offers: Vec<_> = self.offers().collect();
+        offers.sort_unstable_by_key(|(buyer, ..)| buyer.words());
+        offers.into_iter()
+    }
+
+    /// Whose turn it was in vain, the same way every time.
+    pub(crate) fn sorted_passed_over(&self) -> impl Iterator<Item = Buyer> {
+        let mut buyers: Vec<_> = self.passed_over.iter().copied().collect();
+        buyers.sort_unstable_by_key(|buyer| buyer.words());
+        buyers.into_iter()
+    }
+
+    /// Forgets the offers that are no longer open.
+    pub(crate) fn settle(&mut self, is_open: impl Fn(HoldId, Timestamp) -> bool) {
+        self.offers.retain(|_, (id, deadline)| is_open(*id, *deadline));
+    }
+
+    /// Begins anew, with what [`Replayed::begun`] said.
+    pub(crate) fn begin(&mut self, last: u64, offered: Option<(u64, Buyer)>) {
+        *self = Self { last, offered, ..Self::default() };
+    }
+
+    /// These wait.
+    pub(crate) fn place(&mut self, places: Vec<(u64, Buyer)>) {
+        self.places.extend(places);
+    }
+
+    /// These were offered a hold.
+    pub(crate) fn offer(&mut self, offers: Vec<(Buyer, HoldId, Timestamp)>) {
+        self.offers.extend(offers.into_iter().map(|(buyer, id, deadline)| (buyer, (id, deadline))));
+    }
+
+    /// It was the turn of these in vain.
+    pub(crate) fn pass_over(&mut self, buyers: Vec<Buyer>) {
+        self.passed_over.extend(buyers);
     }
 
     /// A buyer waits.

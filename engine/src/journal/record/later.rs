@@ -68,6 +68,15 @@ impl Record {
                 out.push(u8::from(*halted));
                 put_u64(out, at.as_millis());
             }
+            Self::Skipped { count, latest } => {
+                out.push(kind::SKIPPED);
+                put_u64(out, *count);
+                put_u64(out, latest.as_millis());
+            }
+            Self::Carried { sale, carried } => {
+                out.push(kind::CARRIED);
+                Self::encode_carried(*sale, carried, out);
+            }
             other => other.encode_basket(out),
         }
     }
@@ -171,31 +180,36 @@ impl Record {
                 at: input.timestamp()?,
             },
             kind::HALTED => Self::Halted { halted: input.flag("halt")?, at: input.timestamp()? },
+            kind::SKIPPED => match input.u64()? {
+                0 => return Err(DecodeError::Value { field: "count", value: 0 }),
+                count => Self::Skipped { count, latest: input.timestamp()? },
+            },
+            kind::CARRIED => Self::decode_carried(input)?,
             kind => return Err(DecodeError::Kind { kind }),
         })
     }
 }
 
-const LINE_BYTES: usize = 8;
-const PART_BYTES: usize = LINE_BYTES + 8;
+pub(super) const LINE_BYTES: usize = 8;
+pub(super) const PART_BYTES: usize = LINE_BYTES + 8;
 
-fn put_line(out: &mut Vec<u8>, line: Line) {
+pub(super) fn put_line(out: &mut Vec<u8>, line: Line) {
     put_u32(out, line.sale);
     put_u32(out, line.quantity);
 }
 
-fn put_part(out: &mut Vec<u8>, part: BasketPart) {
+pub(super) fn put_part(out: &mut Vec<u8>, part: BasketPart) {
     put_line(out, part.line);
     put_u32(out, part.slot);
     put_u32(out, part.generation);
 }
 
 impl Input<'_> {
-    fn line(&mut self) -> Result<Line, DecodeError> {
+    pub(super) fn line(&mut self) -> Result<Line, DecodeError> {
         Ok(Line { sale: self.u32()?, quantity: self.u32()? })
     }
 
-    fn part(&mut self) -> Result<BasketPart, DecodeError> {
+    pub(super) fn part(&mut self) -> Result<BasketPart, DecodeError> {
         Ok(BasketPart { line: self.line()?, slot: self.u32()?, generation: self.u32()? })
     }
 }

@@ -165,9 +165,57 @@ fn later_records() -> impl Strategy<Value = Record> {
     ]
 }
 
+fn carried() -> impl Strategy<Value = Record> {
+    let few = 0..6;
+    let end = prop_oneof![Just(None), Just(Some(End::Cancelled)), Just(Some(End::Expired))];
+    let slots = prop_oneof![
+        Just(CarriedSlot::Sold),
+        (any::<u32>(), end).prop_map(|(generation, end)| CarriedSlot::Free { generation, end }),
+        (any::<(u32, u16, u32, bool)>(), buyers(), timestamps()).prop_map(
+            |((generation, key_epoch, quantity, part), buyer, deadline)| {
+                CarriedSlot::Held { generation, key_epoch, buyer, quantity, deadline, part }
+            }
+        ),
+    ];
+    let notes = prop_oneof![
+        (buyers(), any::<u32>(), proptest::collection::vec(lines(), 0..4))
+            .prop_map(|(buyer, quantity, lines)| CarriedNote::Expired { buyer, quantity, lines }),
+        holds().prop_map(CarriedNote::Reacquired),
+        any::<bool>().prop_map(|over_cap| CarriedNote::Refused { over_cap }),
+    ];
+    let late = (holds(), any::<bool>(), notes);
+    let late = late.prop_map(|(hold, in_order, note)| CarriedLate { hold, in_order, note });
+    let place = || (any::<u64>(), buyers());
+    let lists = prop_oneof![
+        (any::<u64>(), option::of(place())).prop_map(|(last_ticket, offered)| Carried::Begins { last_ticket, offered }),
+        (any::<u32>(), proptest::collection::vec(slots, few.clone()))
+            .prop_map(|(first, slots)| Carried::Slots { first, slots }),
+        (any::<(u32, u32)>(), option::of(any::<u128>()), proptest::collection::vec(any::<u32>(), few.clone()))
+            .prop_map(|((slot, generation), key, units)| {
+                Carried::Detail(DetailRecord { sale: 0, slot, generation, key, units })
+            }),
+        (any::<u32>(), proptest::collection::vec(parts(), few.clone()))
+            .prop_map(|(slot, parts)| Carried::Basket { slot, parts }),
+        proptest::collection::vec(late, few.clone()).prop_map(Carried::Late),
+        proptest::collection::vec(place(), few.clone()).prop_map(Carried::Places),
+        proptest::collection::vec((buyers(), holds(), timestamps()), few.clone()).prop_map(Carried::Offers),
+        proptest::collection::vec(buyers(), few).prop_map(Carried::PassedOver),
+    ];
+    (any::<u32>(), lists).prop_map(|(sale, mut carried)| {
+        if let Carried::Detail(detail) = &mut carried {
+            detail.sale = sale;
+        }
+        Record::Carried { sale, carried }
+    })
+}
+
+fn skipped() -> impl Strategy<Value = Record> {
+    (1..u64::MAX, timestamps()).prop_map(|(count, latest)| Record::Skipped { count, latest })
+}
+
 /// Any record.
 pub(crate) fn records() -> impl Strategy<Value = Record> {
-    prop_oneof![first_records(), later_records()]
+    prop_oneof![4 => first_records(), 4 => later_records(), 1 => skipped(), 3 => carried()]
 }
 
 fn first_records() -> impl Strategy<Value = Record> {
@@ -232,7 +280,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_never_panic_and_have_one_spelling(
-        kind in 0..23_u8,
+        kind in 0..25_u8,
         tail in proptest::collection::vec(any::<u8>(), 0..200),
     ) {
         let bytes = [vec![kind], tail].concat();

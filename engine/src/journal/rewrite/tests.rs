@@ -1,0 +1,436 @@
+//! What rewriting promises, on a disk that breaks in every way it can.
+//!
+//! Properties, for a crash or an error at every single call to the disk, in lives that rewrite their journal:
+//! 1. every acknowledged record that stays is replayed, once, in order, under its number;
+//! 2. every number is told of, by a record or as skipped;
+//! 3. a reader that stands anywhere goes on with the next record that it has not seen;
+//! 4. a failed rewriting changes nothing, and the journal goes on.
+//!
+//! Negative controls: a draft that is renamed before it is synced, old segments that are removed before the new name is
+//! durable, and a rewriting that leaves out a record that stays.
+
+use std::sync::Arc;
+
+use super::{super::*, Rewriting};
+use crate::journal::{
+    disk::Disk,
+    error::CompactError,
+    frame::LARGEST_PAYLOAD,
+    segment::HEADER_BLOCK,
+    sim_disk::{Fault, Flaw},
+};
+use crate::{End, core::Timestamp};
+
+const SMALL: JournalOptions = JournalOptions {
+    now: Timestamp::MIN,
+    segment_bytes: 4_096 + 700,
+    fill_bytes: 500,
+    frame_bytes: 300,
+    append_bytes: LARGEST_PAYLOAD,
+};
+
+/// Every third stays.
+fn record(id: u64) -> Record {
+    let at = Timestamp::from_millis(id);
+    if id.is_multiple_of(3) {
+        Record::Shipped { sale: 0, sequence: id, at }
+    } else {
+        Record::Ended { sale: 0, slot: 1, generation: 2, end: End::Expired, at }
+    }
+}
+
+/// Keeps what stays, and carries one record that says how many records that pass there were.
+#[derive(Default)]
+struct Simple {
+    passed: u64,
+    last: u64,
+    /// Leaves out a record that stays.
+    forgets: bool,
+    /// What to do while it reads.
+    meanwhile: Option<Box<dyn FnMut()>>,
+}
+
+impl Rewrite for Simple {
+    fn read(&mut self, number: u64, record: Record) -> Result<(), String> {
+        if number != self.last + 1 {
+            return Err(format!("{number} follows {}", self.last));
+        }
+        self.last += record.span();
+        self.passed += passed(&record);
+        if let Record::Carried { carried: Carried::Begins { last_ticket, .. }, .. } = record {
+            self.passed = last_ticket;
+        }
+        if let Some(meanwhile) = &mut self.meanwhile {
+            meanwhile();
+        }
+        Ok(())
+    }
+
+    fn read_all(&mut self) {
+        self.last = 0;
+    }
+
+    fn stays(&mut self, record: &Record) -> bool {
+        let forgotten = matches!(record, Record::Shipped { .. }) && std::mem::take(&mut self.forgets);
+        !record.passes() && !forgotten
+    }
+
+    fn carried(&self) -> impl Iterator<Item = Record> {
+        let carried = Carried::Begins { last_ticket: self.passed, offered: None };
+        std::iter::once(Record::Carried { sale: 0, carried })
+    }
+
+    fn verify(&mut self, number: u64, record: Record) -> Result<(), String> {
+        self.read(number, record)
+    }
+
+    fn verified(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn goes_on(&self) -> bool {
+        true
+    }
+}
+
+/// How many records that pass it tells of, or replaces.
+fn passed(record: &Record) -> u64 {
+    u64::from(record.passes() && !record.is_rewritten())
+}
+
+/// What somebody knows who has read a journal.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Known {
+    /// What stays, by number.
+    stays: Vec<(u64, Record)>,
+    passed: u64,
+    next: u64,
+}
+
+impl Known {
+    fn take(&mut self, record: Record) {
+        let number = self.next + 1;
+        self.next += record.span();
+        match record {
+            Record::Carried { carried: Carried::Begins { last_ticket, .. }, .. } => self.passed = last_ticket,
+            record if record.passes() => self.passed += passed(&record),
+            record => self.stays.push((number, record)),
+        }
+    }
+}
+
+type Plain = Journal<()>;
+
+fn open(disk: &SimDisk) -> Result<(Plain, Known), OpenError> {
+    let mut known = Known::default();
+    let journal = Journal::open(Arc::new(disk.clone()), SMALL, &mut |record| {
+        known.take(record);
+        Ok(())
+    })?;
+    Ok((journal, known))
+}
+
+/// What a reader finds from where it stands.
+fn read_on(tail: &mut Tail, limit: Option<Lsn>, known: &mut Known) -> Result<(), OpenError> {
+    let mut frame = Vec::new();
+    while tail.next_frame(limit, &mut frame)? {
+        frame.drain(..).for_each(|record| known.take(record));
+        assert_eq!(tail.position().lsn(), Lsn(known.next), "every number is told of");
+    }
+    Ok(())
+}
+
+/// What the world outside knows.
+#[derive(Default)]
+struct Life {
+    used: u64,
+    /// Everything that was appended, the openings included, as far as it may be there.
+    all: Vec<Record>,
+    acknowledged: usize,
+}
+
+impl Life {
+    fn expected(&self, length: usize) -> Known {
+        let mut known = Known::default();
+        self.all[..length].iter().for_each(|record| known.take(record.clone()));
+        known
+    }
+
+    /// Opens, compares, appends, rewrites, and reads along, until it ends or the disk fails.
+    fn live(&mut self, disk: &SimDisk, rounds: u32) -> Result<(), String> {
+        let (journal, known) = match open(disk) {
+            Ok(opened) => opened,
+            Err(error @ (OpenError::Corrupt { .. } | OpenError::NewerVersion { .. } | OpenError::InUse { .. })) => {
+                return Err(format!("refused: {error}"));
+            }
+            Err(_) => return Ok(()),
+        };
+        let there = usize::try_from(known.next).unwrap();
+        if there < self.acknowledged || there > self.all.len() {
+            return Err(format!("{there} records, of {} acknowledged", self.acknowledged));
+        }
+        if known != self.expected(there) {
+            return Err(format!("{known:?} is there, and not {:?}", self.expected(there)));
+        }
+        self.all.truncate(there);
+        let (epoch, incarnation) = (journal.epoch(), journal.incarnation());
+        self.all.push(Record::Opened { epoch, incarnation, at: SMALL.now });
+        self.acknowledged = self.all.len();
+        let read = || Tail::on(Arc::new(disk.clone()));
+        let Ok(mut tail) = read() else { return Ok(()) };
+        let (mut along, mut stood) = (Known::default(), Vec::new());
+        for round in 0..rounds {
+            let mut end = Lsn(0);
+            for size in [1, u64::from(round % 3), 5] {
+                let records: Vec<_> = (self.used..self.used + size).map(record).collect();
+                self.used += size;
+                end = journal.append(|batch| records.iter().for_each(|record| batch.push(record))).unwrap().1;
+                self.all.extend(records);
+            }
+            if journal.commit(end).is_err() {
+                return Ok(());
+            }
+            self.acknowledged = self.all.len();
+            if round % 2 == 1 && read_on(&mut tail, Some(journal.durable()), &mut along).is_err() {
+                return self.after_failure(&journal, disk);
+            }
+            stood.push((tail.position(), along.clone()));
+            if round % 4 == 3 {
+                match journal.rewrite(&mut Simple::default()) {
+                    Ok(_) => {}
+                    Err(CompactError::Differs { why }) => return Err(why),
+                    Err(_) => return self.after_failure(&journal, disk),
+                }
+            }
+        }
+        // Whoever stands anywhere, also where a segment was that is gone, finds the same.
+        for (position, mut known) in stood.into_iter().step_by(3) {
+            let Ok(mut tail) = read() else { return Ok(()) };
+            tail.rewind(position);
+            let Ok(()) = read_on(&mut tail, Some(journal.durable()), &mut known) else {
+                return self.after_failure(&journal, disk);
+            };
+            let expected = self.expected(self.acknowledged);
+            // What was carried may come after what it tells of was read.
+            if (known.next, &known.stays) != (expected.next, &expected.stays) {
+                return Err(format!("from {position:?}: {known:?}, and not {expected:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reading or rewriting has failed: if the power didn't go, everything is there, and the journal goes on.
+    fn after_failure(&mut self, journal: &Plain, disk: &SimDisk) -> Result<(), String> {
+        let new = record(self.used);
+        self.used += 1;
+        self.all.push(new.clone());
+        let ((), end) = journal.append(|batch| batch.push(&new)).unwrap();
+        if journal.commit(end).is_err() {
+            return if disk.list().is_err() {
+                Ok(())
+            } else {
+                Err("a failed rewriting stopped the journal".to_owned())
+            };
+        }
+        self.acknowledged = self.all.len();
+        let mut known = Known::default();
+        let read = Tail::on(Arc::new(disk.clone())).and_then(|mut tail| read_on(&mut tail, None, &mut known));
+        read.map_err(|error| error.to_string())?;
+        if known == self.expected(self.acknowledged) { Ok(()) } else { Err(format!("{known:?} is there")) }
+    }
+}
+
+const ROUNDS: u32 = 8;
+
+/// The calls of an undisturbed life: up to its first rewriting, and all.
+fn calls_of_a_life() -> (u64, u64) {
+    let (shorter, disk) = (SimDisk::new(1), SimDisk::new(1));
+    Life::default().live(&shorter, 3).unwrap();
+    Life::default().live(&disk, ROUNDS).unwrap();
+    (shorter.calls(), disk.calls())
+}
+
+/// Runs a life with `fault` at call `call`, and what is left of it after a crash, twice.
+fn life_with(call: u64, seed: u64, fault: Fault, flaw: Option<Flaw>) -> Result<(), String> {
+    let mut disk = flaw.map_or_else(|| SimDisk::new(seed), |flaw| SimDisk::flawed(seed, flaw));
+    let mut life = Life::default();
+    disk.fault_at(call, fault);
+    life.live(&disk, ROUNDS)?;
+    for run in 0..2 {
+        disk = disk.after_crash(seed * 31 + run);
+        life.live(&disk, 4)?;
+    }
+    Ok(())
+}
+
+fn sweep(seeds: u64, fault: Fault, flaw: Option<Flaw>) -> Result<(), String> {
+    let (first, last) = calls_of_a_life();
+    for call in first..=last {
+        for seed in 0..seeds {
+            life_with(call, seed, fault, flaw).map_err(|why| format!("call {call}, seed {seed}: {why}"))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_crash_at_any_call_of_a_rewriting_loses_nothing() {
+    sweep(2, Fault::Crash, None).unwrap();
+}
+
+#[test]
+fn an_error_at_any_call_of_a_rewriting_loses_nothing_and_the_journal_goes_on() {
+    sweep(1, Fault::Error(std::io::ErrorKind::StorageFull), None).unwrap();
+}
+
+#[test]
+fn control_a_draft_that_is_renamed_before_it_is_synced_is_caught() {
+    sweep(3, Fault::Crash, Some(Flaw::UnsyncedDraft)).unwrap_err();
+}
+
+#[test]
+fn control_segments_that_are_removed_before_the_new_name_is_durable_are_caught() {
+    sweep(3, Fault::Crash, Some(Flaw::UnsyncedRename)).unwrap_err();
+}
+
+/// A journal of several segments, rewritten once; what was appended.
+fn rewritten() -> (SimDisk, Plain, Life) {
+    let disk = SimDisk::new(4);
+    let (mut life, (journal, _)) = (Life::default(), open(&disk).unwrap());
+    for id in 0..90 {
+        let ((), end) = journal.append(|batch| batch.push(&record(id))).unwrap();
+        journal.commit(end).unwrap();
+        life.all.push(record(id));
+    }
+    let before = journal.stats();
+    let compacted = journal.rewrite(&mut Simple::default()).unwrap();
+    let after = journal.stats();
+    assert!(compacted.segments > 3 && compacted.dropped > 30, "{compacted:?}");
+    assert_eq!(after.bytes, before.bytes - compacted.bytes_before + compacted.bytes_after);
+    assert_eq!((after.segments, after.records), (2, before.records));
+    assert!(after.passing_bytes < before.passing_bytes / 3, "{after:?}, and before {before:?}");
+    (disk, journal, life)
+}
+
+fn segments(disk: &SimDisk) -> Vec<String> {
+    disk.names().into_iter().filter(|name| name.ends_with(".journal")).collect()
+}
+
+#[test]
+fn what_is_left_is_one_segment_and_the_one_that_is_written_to() {
+    let (disk, journal, _) = rewritten();
+    let names = segments(&disk);
+    assert_eq!(names.len(), 2, "{names:?}");
+    let stats = journal.stats();
+    assert_eq!((stats.compactions, stats.failed_compactions), (1, 0));
+    assert_eq!(journal.rewrite(&mut Simple::default()).unwrap(), Compacted::default(), "nothing is full");
+    drop(journal);
+    let (journal, known) = open(&disk).unwrap();
+    assert_eq!((known.next, known.passed), (91, 60));
+    assert!((stats.bytes + 1..stats.bytes + 100).contains(&journal.stats().bytes), "one more opening");
+    assert_eq!(journal.stats().passing_bytes, stats.passing_bytes);
+}
+
+#[test]
+fn rot_anywhere_in_a_rewritten_segment_is_refused_also_in_its_last_frame() {
+    let (disk, journal, _) = rewritten();
+    drop(journal);
+    let name = &segments(&disk)[0];
+    let length = disk.with_file(name, |bytes| bytes.len());
+    for at in (0..length).filter(|at| !(8..12).contains(at)) {
+        let rotten = disk.copy();
+        rotten.with_file(name, |bytes| bytes[at] ^= 4);
+        assert!(matches!(open(&rotten), Err(OpenError::Corrupt { .. })), "byte {at}");
+        if at >= HEADER_BLOCK {
+            let mut tail = Tail::on(Arc::new(rotten)).unwrap();
+            assert!(read_on(&mut tail, None, &mut Known::default()).is_err(), "byte {at}");
+        }
+    }
+    for cut in [HEADER_BLOCK, length - 1] {
+        let torn = disk.copy();
+        torn.with_file(name, |bytes| bytes.truncate(cut));
+        assert!(matches!(open(&torn), Err(OpenError::Corrupt { .. })), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_rewritten_segment_whose_successor_is_gone_is_refused() {
+    let (disk, journal, _) = rewritten();
+    drop(journal);
+    let names = segments(&disk);
+    disk.lose(&names[1]);
+    assert!(matches!(open(&disk), Err(OpenError::Corrupt { file, .. }) if file.ends_with(&names[1])));
+}
+
+/// No lock of the journal's is held while it is rewritten, but that of a second rewriting.
+#[test]
+fn appends_and_commits_go_on_while_it_is_rewritten_and_a_second_rewriting_is_refused() {
+    let (_, journal, _) = rewritten();
+    for id in 0..40 {
+        let ((), end) = journal.append(|batch| batch.push(&record(id))).unwrap();
+        journal.commit(end).unwrap();
+    }
+    let journal = Arc::new(journal);
+    let (other, before) = (Arc::clone(&journal), journal.durable());
+    let meanwhile = move || {
+        let ((), end) = other.append(|batch| batch.push(&record(1))).unwrap();
+        other.commit(end).unwrap();
+        assert!(matches!(other.rewrite(&mut Simple::default()), Err(CompactError::UnderWay)));
+    };
+    let mut simple = Simple { meanwhile: Some(Box::new(meanwhile)), ..Simple::default() };
+    assert!(journal.rewrite(&mut simple).unwrap().segments > 1);
+    assert!(journal.durable() > before);
+}
+
+#[test]
+fn a_full_disk_leaves_the_journal_as_it_was_and_it_is_not_tried_again_at_once() {
+    let (disk, journal, _) = rewritten();
+    let more = |count| {
+        let ((), end) = journal.append(|batch| (0..count).for_each(|id| batch.push(&record(id)))).unwrap();
+        journal.commit(end).unwrap();
+    };
+    while !journal.is_rewriting_due() {
+        more(10);
+    }
+    let before = (segments(&disk), journal.stats());
+    // The first calls read: the draft's first write is among those that follow.
+    let reads = disk.calls();
+    let mut read = Simple::default();
+    super::read(journal.disk(), &super::prefix(&disk, journal.segment()).unwrap().unwrap(), &mut read).unwrap();
+    disk.fault_at(disk.calls() + (disk.calls() - reads) + 4, Fault::Error(std::io::ErrorKind::StorageFull));
+    let refused = journal.rewrite(&mut Simple::default()).unwrap_err();
+    assert!(matches!(refused, CompactError::Io { .. }), "{refused:?}");
+    assert_eq!(segments(&disk), before.0);
+    assert!(!disk.names().iter().any(|name| name == super::DRAFT), "no draft is left");
+    let after = journal.stats();
+    assert_eq!((after.bytes, after.failed_compactions, after.compaction_due), (before.1.bytes, 1, false));
+    while !journal.is_rewriting_due() {
+        more(10);
+    }
+    assert!(journal.rewrite(&mut Simple::default()).unwrap().segments > 1, "it is tried again later");
+}
+
+#[test]
+fn control_a_rewriting_that_leaves_out_what_stays_is_found() {
+    let disk = SimDisk::new(4);
+    let mut life = Life::default();
+    life.live(&disk, 3).unwrap();
+    let (journal, _) = open(&disk).unwrap();
+    let (epoch, incarnation) = (journal.epoch(), journal.incarnation());
+    life.all.push(Record::Opened { epoch, incarnation, at: SMALL.now });
+    for id in 0..40 {
+        let ((), end) = journal.append(|batch| batch.push(&record(id))).unwrap();
+        journal.commit(end).unwrap();
+        life.all.push(record(id));
+    }
+    life.acknowledged = life.all.len();
+    journal.rewrite(&mut Simple { forgets: true, ..Simple::default() }).unwrap();
+    drop(journal);
+    assert!(life.live(&disk, 0).unwrap_err().contains("is there, and not"));
+}
+
+#[test]
+fn a_journal_knows_how_many_files_it_has() {
+    let rewriting = Rewriting::new(3);
+    assert_eq!((rewriting.segments(3), rewriting.segments(7)), (1, 5));
+}
