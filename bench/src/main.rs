@@ -110,9 +110,11 @@ impl ShopsArgs {
 #[command(after_help = "Examples:
   sellout-bench torture --minutes 60
   sellout-bench torture --only kills --kills 1000 --tries 1
+  sellout-bench torture --only seeds --tries 100000
   sellout-bench torture --minutes 10 --seed 42 --json torture.json
 
-A try is one journal that is sold on (kills, redis). Its first seed is that of --seed, the next is one more.
+A try is one journal that is sold on (kills, redis), one simulated life (seeds), or one small sale that threads ask at
+the same time (histories). The first seed is that of --seed, the next is one more.
 
 Exit status: 0 nothing was lost, 99 something was, 1 it could not be tried, 2 a bad option.")]
 struct TortureArgs {
@@ -132,7 +134,7 @@ struct TortureArgs {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<Kind>,
 
-    /// Threads that sell
+    /// Threads that sell, or try
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=64))]
     threads: u64,
 

@@ -1,15 +1,17 @@
 //! Torture: faults as hard as real ones, for as long as one likes, and what was lost by them.
 //!
 //! ```text
-//! kills    a real process that sells, killed on one journal again and again, with a Redis beside it or without
-//! watch    until when it goes on, and what is seen meanwhile      dice     numbers that repeat
+//! kills      a real process that sells, killed on one journal again and again, with a Redis beside it or without
 //! histories  calls of several threads at once, explained by one call at a time
-//! verdict  what was lost                                          report   the table and the JSON
+//! batch      many short tries at once: of the simulation, and of histories
+//! watch      until when it goes on, and what is seen meanwhile     dice     numbers that repeat
+//! verdict    what was lost                                         report   the table and the JSON
 //! ```
 //!
 //! What holds: every try has a seed of its own, the first of a kind that of the command line, so that a try which
 //! lost something is made again by its seed alone; what is counted was done.
 
+mod batch;
 mod dice;
 pub mod histories;
 pub mod kills;
@@ -24,7 +26,11 @@ pub use report::{Loss, Report, Tally};
 pub use verdict::Verdict;
 pub use watch::Watch;
 
+use batch::Seeds;
 use kills::{Broken, Plan, Series};
+
+/// Short tries in one go: between two the other kinds have their turn.
+const BATCH: u64 = 500;
 
 /// What is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum, serde::Serialize)]
@@ -35,11 +41,15 @@ pub enum Kind {
     Kills,
     /// The same, and a real Redis that gets the orders is killed as well
     Redis,
+    /// Engine, disk, Redis and clock are simulated from one seed, with faults
+    Seeds,
+    /// What threads are answered at the same time is explained by one call at a time
+    Histories,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Kills, Self::Redis];
+    pub const ALL: [Self; 4] = [Self::Kills, Self::Redis, Self::Seeds, Self::Histories];
 
     /// Its name on the command line.
     #[must_use]
@@ -47,14 +57,16 @@ impl Kind {
         match self {
             Self::Kills => "kills",
             Self::Redis => "redis",
+            Self::Seeds => "seeds",
+            Self::Histories => "histories",
         }
     }
 
     /// Its share of the time, beside the others'.
     const fn share(self) -> f64 {
         match self {
-            Self::Kills => 2.0,
-            Self::Redis => 1.0,
+            Self::Kills | Self::Seeds => 2.0,
+            Self::Redis | Self::Histories => 1.0,
         }
     }
 }
@@ -69,7 +81,7 @@ pub struct Settings {
     pub seed: u64,
     /// So many tries of each kind, if it is not a matter of time.
     pub tries: Option<NonZeroU64>,
-    /// Threads that sell.
+    /// Threads that sell, or try.
     pub threads: u64,
     /// How often a process is killed on one journal.
     pub kills: u64,
@@ -120,18 +132,29 @@ pub struct Tried {
     pub verdict: Verdict,
     /// Where what was lost can be looked at.
     pub kept: Option<PathBuf>,
+    /// The seed that lost something, if it isn't the first.
+    pub lost_by: Option<u64>,
 }
 
 impl Tried {
     /// `tries` tries in which `acknowledged` orders were.
     #[must_use]
     pub const fn new(tries: u64, acknowledged: u64, verdict: Verdict) -> Self {
-        Self { tries, acknowledged, counts: Vec::new(), verdict, kept: None }
+        Self { tries, acknowledged, counts: Vec::new(), verdict, kept: None, lost_by: None }
     }
 
     /// `what` was done `times` more.
     pub fn count(&mut self, what: &'static str, times: u64) {
         report::add_count(&mut self.counts, what, times);
+    }
+
+    /// Both.
+    fn and(mut self, other: Self) -> Self {
+        self.tries += other.tries;
+        self.acknowledged += other.acknowledged;
+        other.counts.into_iter().for_each(|(what, times)| self.count(what, times));
+        self.verdict.add(other.verdict);
+        Self { kept: self.kept.or(other.kept), lost_by: self.lost_by.or(other.lost_by), ..self }
     }
 }
 
@@ -145,10 +168,10 @@ pub fn run(settings: &Settings, watch: &Watch) -> Result<Report, TortureError> {
     while !watch.is_over()
         && let Some(place) = report.next(settings)
     {
-        let (kind, seed) = report.turn(settings, place);
+        let (kind, seed, most) = report.turn(settings, place);
         watch.show(&report.line());
         let began = Instant::now();
-        let tried = attempt(kind, seed, settings, watch)?;
+        let tried = attempt(kind, seed, most, settings, watch)?;
         report.add(settings, place, seed, began.elapsed(), tried);
     }
     report.end(watch);
@@ -156,8 +179,11 @@ pub fn run(settings: &Settings, watch: &Watch) -> Result<Report, TortureError> {
 }
 
 /// Tries a kind once, or as often as it is done in one go.
-fn attempt(kind: Kind, seed: u64, settings: &Settings, watch: &Watch) -> Result<Tried, TortureError> {
+fn attempt(kind: Kind, seed: u64, most: u64, settings: &Settings, watch: &Watch) -> Result<Tried, TortureError> {
+    let seeds = Seeds { first: seed, most: most.min(BATCH), threads: settings.threads };
     match kind {
+        Kind::Seeds => Ok(batch::run(seeds, &watch.end(), batch::simulate)),
+        Kind::Histories => Ok(batch::run(seeds, &watch.end(), batch::explain)),
         Kind::Kills | Kind::Redis => {
             let Settings { program, threads, broken, .. } = settings;
             let mut plan = Plan::new(program.clone());

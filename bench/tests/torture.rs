@@ -93,6 +93,18 @@ fn a_redis_that_dies_beside_the_process_that_sells_has_every_order_once() {
 }
 
 #[test]
+fn simulated_lives_and_histories_are_tried_and_counted() {
+    let torture = Torture::new();
+    let (report, text) = torture.run("--only seeds,histories --tries 25 --seed 90000", 0);
+    assert_nothing_lost(&report);
+    assert_some(&report, &["steps", "power cuts", "disk faults", "network faults", "Redis faults", "failovers"]);
+    for tally in report["tallies"].as_array().unwrap() {
+        assert_eq!(tally["tries"], 25, "{report}");
+    }
+    assert!(text.contains("seeds") && text.contains("histories"), "{text}");
+}
+
+#[test]
 fn control_who_acknowledges_before_the_payment_is_reported_is_noticed() {
     assert_noticed("--only kills --kills 3 --tries 1 --broken ack-before-append", "missing");
 }
@@ -166,7 +178,9 @@ fn help_teaches_and_a_bad_option_is_refused_with_what_would_be_good() {
     let torture = Torture::new();
     let help = torture.command("--help").output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
-    for word in ["--minutes", "--seed", "--only", "--kills", "--json", "Examples", "99", "kills", "redis"] {
+    for word in
+        ["--minutes", "--seed", "--only", "--kills", "--json", "Examples", "99", "kills", "redis", "seeds", "histories"]
+    {
         assert!(help.contains(word), "{word} is missing from:\n{help}");
     }
     for (bad, good) in [("--only kils", "'kills'"), ("--minutes soon", "60 or 0.5"), ("--tries 0", "--tries")] {

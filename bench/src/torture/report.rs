@@ -106,14 +106,15 @@ impl Report {
         open.min_by(|(_, one), (_, other)| had(one).total_cmp(&had(other))).map(|(place, _)| place)
     }
 
-    /// The kind at `place`, and the seed of its next try.
-    pub(super) fn turn(&self, settings: &Settings, place: usize) -> (Kind, u64) {
+    /// The kind at `place`, the seed of its next try, and how many more there may be.
+    pub(super) fn turn(&self, settings: &Settings, place: usize) -> (Kind, u64, u64) {
         let tally = &self.tallies[place];
-        (tally.kind, settings.seed.wrapping_add(tally.tries))
+        let most = settings.tries.map_or(u64::MAX, |tries| tries.get() - tally.tries);
+        (tally.kind, settings.seed.wrapping_add(tally.tries), most)
     }
 
     pub(super) fn add(&mut self, settings: &Settings, place: usize, seed: u64, took: Duration, tried: Tried) {
-        let Tried { tries, acknowledged, counts, verdict, kept } = tried;
+        let Tried { tries, acknowledged, counts, verdict, kept, lost_by } = tried;
         let tally = &mut self.tallies[place];
         tally.tries += tries;
         tally.seconds += took.as_secs_f64();
@@ -125,7 +126,7 @@ impl Report {
         self.twice += verdict.twice;
         self.wrong += verdict.wrong;
         if !verdict.is_good() {
-            let (kind, findings) = (tally.kind, verdict.findings.clone());
+            let (kind, seed, findings) = (tally.kind, lost_by.unwrap_or(seed), verdict.findings.clone());
             self.losses.push(Loss { kind, seed, replay: replay(settings, kind, seed), findings, kept });
         }
         tally.verdict.add(verdict);
@@ -205,6 +206,7 @@ fn replay(settings: &Settings, kind: Kind, seed: u64) -> String {
     let Settings { threads, kills, broken, .. } = settings;
     let more = match kind {
         Kind::Kills | Kind::Redis => format!(" --kills {kills} --threads {threads}"),
+        Kind::Seeds | Kind::Histories => String::new(),
     };
     let broken = broken.map(|broken| format!(" --broken {}", broken.name())).unwrap_or_default();
     format!("{command} --only {} --seed {seed} --tries 1{more}{broken}", kind.name())
@@ -248,12 +250,13 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_share_of_the_time_and_each_try_a_seed_of_its_own() {
-        let settings = Settings { seed: 42, ..Settings::new("bench".into()) };
+        let kinds = vec![Kind::Kills, Kind::Redis];
+        let settings = Settings { seed: 42, kinds, ..Settings::new("bench".into()) };
         let mut report = Report::new(&settings);
         let mut seeds = Vec::new();
         for _ in 0..6 {
             let place = report.next(&settings).expect("it goes on");
-            let (kind, seed) = report.turn(&settings, place);
+            let (kind, seed, _) = report.turn(&settings, place);
             seeds.push((kind.name(), seed));
             report.add(&settings, place, seed, Duration::from_secs(10), tried(1));
         }
@@ -265,7 +268,8 @@ mod tests {
 
     #[test]
     fn enough_tries_are_enough_and_a_kind_that_has_lost_is_not_tried_again() {
-        let settings = Settings { tries: NonZeroU64::new(2), ..Settings::new("bench".into()) };
+        let kinds = vec![Kind::Kills, Kind::Redis];
+        let settings = Settings { tries: NonZeroU64::new(2), kinds, ..Settings::new("bench".into()) };
         let mut report = Report::new(&settings);
         report.add(&settings, 0, 1, Duration::ZERO, lost());
         assert_eq!(report.next(&settings), Some(1));

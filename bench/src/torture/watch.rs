@@ -15,12 +15,29 @@ const OFTEN: Duration = Duration::from_millis(200);
 /// How often a file does.
 const SELDOM: Duration = Duration::from_mins(1);
 
-/// Says when it is over: by the time, or by hand.
+/// When it is over: by the time, or by hand.
+#[derive(Debug, Clone)]
+pub(super) struct End {
+    until: Option<Instant>,
+    stop: Arc<AtomicBool>,
+}
+
+impl End {
+    pub(super) fn is_over(&self) -> bool {
+        self.is_stopped() || self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
+    fn is_stopped(&self) -> bool {
+        // Relaxed: the flag is the whole message.
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// Says when it is over, and shows what is done until then.
 #[derive(Debug)]
 pub struct Watch {
     began: Instant,
-    until: Option<Instant>,
-    stop: Arc<AtomicBool>,
+    end: End,
     terminal: bool,
     shown: Cell<Instant>,
     /// What was done before the present try.
@@ -34,20 +51,24 @@ impl Watch {
         let began = Instant::now();
         let until = span.and_then(|span| began.checked_add(span));
         let (terminal, shown) = (io::stderr().is_terminal(), Cell::new(began));
-        Self { began, until, stop, terminal, shown, before: RefCell::default() }
+        Self { began, end: End { until, stop }, terminal, shown, before: RefCell::default() }
     }
 
     /// Whether it is over.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.is_stopped() || self.until.is_some_and(|until| Instant::now() >= until)
+        self.end.is_over()
+    }
+
+    /// The same for other threads.
+    pub(super) fn end(&self) -> End {
+        self.end.clone()
     }
 
     /// Whether somebody has ended it by hand.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        // Relaxed: the flag is the whole message.
-        self.stop.load(Ordering::Relaxed)
+        self.end.is_stopped()
     }
 
     /// How long it has gone on.

@@ -384,6 +384,7 @@ impl SimDisk {
 
     /// What the next process finds when this one was killed: all that can be read is there, and what was not synced may
     /// still be lost when the power goes.
+    #[cfg(feature = "sim")]
     pub(crate) fn after_kill(&self) -> Self {
         let state = self.state.lock().clone();
         let state = State { fault: None, locked: false, calls: 0, syncs: 0, ..state };
@@ -391,6 +392,7 @@ impl SimDisk {
     }
 
     /// Whether the power is gone.
+    #[cfg(feature = "sim")]
     pub(crate) fn is_dark(&self) -> bool {
         self.state.lock().crashed
     }
