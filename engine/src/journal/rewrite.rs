@@ -219,11 +219,19 @@ fn prefix(disk: &dyn Disk, writing: u32) -> Result<Option<Prefix>, OpenError> {
     Ok(Some(Prefix { chain, through, last, header }))
 }
 
-/// Hands every record of the prefix to `take`, with its number and its epoch; false ends it.
+/// Where a record comes from.
+#[derive(Clone, Copy)]
+struct Origin {
+    epoch: u32,
+    /// It stands in a segment that was rewritten before.
+    rewritten: bool,
+}
+
+/// Hands every record of the prefix to `take`, with its number; says how many bytes their frames have.
 fn each(
     disk: &Arc<dyn Disk>,
     prefix: &Prefix,
-    mut take: impl FnMut(u64, u32, Record) -> Result<(), CompactError>,
+    mut take: impl FnMut(u64, Origin, Record) -> Result<(), CompactError>,
 ) -> Result<u64, CompactError> {
     let (limit, mut frame, mut epoch) = (Some(Lsn(prefix.last)), Vec::new(), 0);
     let mut tail = Tail::on(Arc::clone(disk)).map_err(CompactError::Read)?;
@@ -237,7 +245,7 @@ fn each(
                 epoch = begun;
             }
             let span = record.span();
-            take(number, epoch, record)?;
+            take(number, Origin { epoch, rewritten: tail.is_in_rewritten() }, record)?;
             number += span;
         }
     }
@@ -246,11 +254,12 @@ fn each(
 /// The first pass.
 fn read(disk: &Arc<dyn Disk>, prefix: &Prefix, rewrite: &mut impl Rewrite) -> Result<Counted, CompactError> {
     let (mut passing, mut scratch) = (0, Vec::new());
-    let bytes = each(disk, prefix, |number, _, record| {
+    let bytes = each(disk, prefix, |number, origin, record| {
         if !rewrite.goes_on() {
             return Err(CompactError::CalledOff);
         }
-        if record.passes() && !record.is_rewritten() {
+        // What passes and stays was counted when it was written, and not again once it is kept.
+        if record.passes() && !origin.rewritten {
             scratch.clear();
             record.encode(&mut scratch);
             passing += 4 + scratch.len() as u64;
@@ -269,8 +278,8 @@ fn write(disk: &Arc<dyn Disk>, prefix: &Prefix, rewrite: &mut impl Rewrite) -> R
     let writer = SegmentWriter::draft(disk, DRAFT, header, sizes).map_err(failed)?;
     let mut draft = Draft::new(writer);
     let mut dropped = 0;
-    each(disk, prefix, |_, epoch, record| {
-        draft.begin_epoch(disk.as_ref(), epoch)?;
+    each(disk, prefix, |_, origin, record| {
+        draft.begin_epoch(disk.as_ref(), origin.epoch)?;
         if rewrite.stays(&record) {
             return draft.keep(disk.as_ref(), &record);
         }

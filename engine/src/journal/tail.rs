@@ -78,6 +78,11 @@ impl Tail {
         self.position
     }
 
+    /// Whether the frame that was read last is of a segment that was rewritten.
+    pub(crate) fn is_in_rewritten(&self) -> bool {
+        self.position.last > 0
+    }
+
     /// Bytes of the frames that it has read so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
