@@ -154,6 +154,15 @@ pub struct RedisLedger {
     turn: tokio::sync::Mutex<()>,
 }
 
+/// Everything that is said about a URL without connecting to it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn shown(url: &str) -> String {
+    match Endpoint::parse(url) {
+        Ok(endpoint) => format!("{endpoint:?}"),
+        Err(error) => format!("{error} {error:?}"),
+    }
+}
+
 impl RedisLedger {
     /// A ledger for the Redis at `url`, `redis://[user][:password]@host[:port][/database]`. It connects when it runs.
     ///

@@ -4,7 +4,7 @@
 //! - A link never reconnects and never repeats a command: after any error of the connection it is thrown away, so
 //!   that whoever opens the next one begins by reading the watermarks.
 //! - Connecting and every answer have a time limit.
-//! - The password leaves [`Endpoint`] only as the argument of `AUTH`.
+//! - User and password leave [`Endpoint`] only as the arguments of `AUTH`.
 
 use std::{fmt, time::Duration};
 
@@ -53,10 +53,11 @@ impl Endpoint {
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { client: _, address, user, password, database } = self;
-        let password = password.as_ref().map(|_| "***");
+        // In a URL that was mistyped, redis://password@host, the password stands where the user belongs.
+        let [user, password] = [user, password].map(|secret| secret.as_ref().map(|_| "***"));
         f.debug_struct("Endpoint")
             .field("address", address)
-            .field("user", user)
+            .field("user", &user)
             .field("password", &password)
             .field("database", database)
             .finish()
@@ -322,6 +323,8 @@ mod tests {
         let endpoint = Endpoint::parse("redis://shop:hunter2@10.0.0.1:7000/3").unwrap();
         let shown = format!("{endpoint:?}");
         assert!(!shown.contains("hunter2") && shown.contains("10.0.0.1:7000"), "{shown}");
+        let mistyped = format!("{:?}", Endpoint::parse("redis://hunter2@10.0.0.1").unwrap());
+        assert!(!mistyped.contains("hunter2"), "{mistyped}");
         for url in ["redis://:hunter2@", "rediss://:hunter2@h", "http://:hunter2@h", "redis://:hunter2@h/x", "hunter2"]
         {
             let error = Endpoint::parse(url).unwrap_err();
