@@ -63,6 +63,7 @@ use std::{
 use arc_swap::ArcSwap;
 use crossbeam_queue::SegQueue;
 use parking_lot::{Mutex, RwLock};
+use zeroize::Zeroizing;
 
 use crate::{
     clock::{Clock, SystemClock},
@@ -113,13 +114,26 @@ use state::Setting;
 /// let clock = Arc::new(ManualClock::default());
 /// let engine = Engine::options().clock(clock.clone()).stripes(1).in_memory();
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use]
 pub struct Options {
     clock: Arc<dyn Clock>,
     durability: Durability,
     stripes: usize,
-    secret: Option<[u8; 32]>,
+    secret: Option<Zeroizing<[u8; 32]>>,
+}
+
+/// Whether there is a secret is shown, and nothing of it.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { clock, durability, stripes, secret } = self;
+        f.debug_struct("Options")
+            .field("clock", clock)
+            .field("durability", durability)
+            .field("stripes", stripes)
+            .field("secret", &secret.as_ref().map(|_| "***"))
+            .finish()
+    }
 }
 
 impl Options {
@@ -146,7 +160,7 @@ impl Options {
     /// The secret of an engine in memory, instead of a random one: for runs that must repeat exactly. A journal has
     /// a secret of its own.
     pub fn secret(mut self, secret: [u8; 32]) -> Self {
-        self.secret = Some(secret);
+        self.secret = Some(Zeroizing::new(secret));
         self
     }
 
@@ -156,9 +170,9 @@ impl Options {
     /// If the system gives no random bytes and no secret was set.
     #[must_use]
     pub fn in_memory(self) -> Engine {
-        let secret = self.secret.unwrap_or_else(|| {
-            let mut secret = [0; 32];
-            getrandom::fill(&mut secret).expect("the system gives random bytes");
+        let secret = self.secret.clone().unwrap_or_else(|| {
+            let mut secret = Zeroizing::new([0; 32]);
+            getrandom::fill(&mut *secret).expect("the system gives random bytes");
             secret
         });
         let setting = self.setting(&secret, false);
@@ -189,7 +203,7 @@ impl Options {
         }
         let mut incarnations = recovery.take_incarnations();
         incarnations.push(journal.incarnation());
-        let secret = *journal.secret();
+        let secret = Zeroizing::new(*journal.secret());
         let setting = self.setting(&secret, true);
         Ok(self.assemble(&secret, incarnations, setting, Some((journal, dir)), recovery))
     }
@@ -216,9 +230,9 @@ impl Options {
             clock: self.clock,
             ahead,
             keys: TokenKeys::new(*secret, incarnations),
-            buyer_key: derive(secret, b"buyer"),
+            buyer_key: Zeroizing::new(derive(secret, b"buyer")),
             invitations: InvitationKey::new(secret),
-            request_key: derive(secret, b"request key"),
+            request_key: Zeroizing::new(derive(secret, b"request key")),
             setting,
             durability: self.durability,
             journal,

@@ -50,6 +50,15 @@ pub(crate) use secret::read_secret;
 pub(crate) use sim_disk::{Fault, Flaw, SimDisk};
 pub(crate) use tail::{Position, Tail};
 
+/// What a fuzzer needs to write what no journal would.
+#[cfg(any(test, fuzzing))]
+pub(crate) use {
+    disk::FolderLock,
+    frame::FrameBuffer,
+    secret::{SECRET_FILE, keep_secret},
+    segment::{Identity, SegmentHeader, SegmentWriter, Sizes, file_name},
+};
+
 pub use error::{CompactError, JournalError, OpenError};
 pub use rewrite::Compacted;
 pub use stats::JournalStats;

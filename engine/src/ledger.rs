@@ -169,6 +169,15 @@ pub struct RedisLedger {
     turn: tokio::sync::Mutex<()>,
 }
 
+/// Everything that is said about a URL without connecting to it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn shown(url: &str) -> String {
+    match Endpoint::parse(url, Arc::new(Tcp)) {
+        Ok(endpoint) => format!("{endpoint:?}"),
+        Err(error) => format!("{error} {error:?}"),
+    }
+}
+
 impl RedisLedger {
     /// A ledger for the Redis at `url`. It connects when it runs.
     ///

@@ -3,6 +3,8 @@
 mod clock;
 mod core;
 mod engine;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod journal;
 #[cfg(feature = "redis")]
 pub mod ledger;

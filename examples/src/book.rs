@@ -18,6 +18,9 @@ mod guarantees {}
 #[doc = include_str!("../../docs/src/architecture.md")]
 mod architecture {}
 
+#[doc = include_str!("../../docs/src/security.md")]
+mod security {}
+
 #[doc = include_str!("../../docs/src/operations.md")]
 mod operations {}
 

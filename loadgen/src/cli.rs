@@ -3,6 +3,7 @@
 mod audit;
 mod console;
 mod list;
+mod repeated;
 mod run;
 
 use std::{fmt::Display, path::PathBuf, time::Duration};
@@ -101,8 +102,9 @@ struct RunArguments {
     /// The journal folder; one that holds this sale already is opened again. Without it a temporary one is used.
     #[arg(long, value_name = "DIR")]
     journal: Option<PathBuf>,
-    /// Deliver the confirmed sales to this Redis, and prove that each is there once.
-    #[arg(long, value_name = "URL", env = "LOADGEN_REDIS")]
+    /// Deliver the confirmed sales to this Redis, and prove that each is there once. A URL with a password belongs
+    /// into the variable: what stands on a command line can be read by every user of the machine.
+    #[arg(long, value_name = "URL", env = "LOADGEN_REDIS", hide_env_values = true)]
     redis: Option<String>,
     /// What the keys in Redis begin with.
     #[arg(long, value_name = "WORD", default_value = "sellout")]

@@ -11,6 +11,8 @@ mod chance;
 pub mod cli;
 pub mod clock;
 pub mod exit;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod measure;
 mod number;
 mod people;
@@ -18,6 +20,7 @@ pub mod play;
 pub mod report;
 pub mod runner;
 pub mod scenario;
+mod shown;
 pub mod target;
 pub mod units;
 pub mod verify;

@@ -2,6 +2,9 @@
 //!
 //! A scenario is a TOML file; the built-in ones are files too. Whatever it can't mean is an error that names the line
 //! and what was expected there: unknown keys, stocks beyond the maximum, a crowd that wants a sale that isn't there.
+//!
+//! A file may come from a stranger: it can ask for the work of a crowd, but not for more memory than its sales need,
+//! and for no file but traces beside or below it.
 
 mod builtin;
 mod change;
@@ -12,7 +15,7 @@ mod phases;
 mod plan;
 mod stages;
 
-use std::{path::Path, time::Duration};
+use std::{fs::File, io::Read, path::Path, time::Duration};
 
 pub use self::{
     builtin::{built_in, built_ins},
@@ -63,6 +66,20 @@ pub struct Scenario {
     pub payment: Payment,
 }
 
+/// A longer file is no scenario: a million labels take less.
+const MOST_BYTES: u64 = 32 << 20;
+
+/// What a file says, if it is short enough to be a scenario.
+fn read_text(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    // One byte beyond the limit shows that there is more.
+    File::open(path)?.take(MOST_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MOST_BYTES {
+        return Err(std::io::Error::other(format!("it is longer than {MOST_BYTES} bytes: cut it")));
+    }
+    Ok(text)
+}
+
 impl Scenario {
     /// The built-in scenario of that name, or else the file at that path.
     ///
@@ -77,8 +94,7 @@ impl Scenario {
         if !is_toml && !path.is_file() {
             return Err(error::unknown(name_or_path));
         }
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ScenarioError::Read { path: name_or_path.to_owned(), source })?;
+        let text = read_text(path).map_err(|source| ScenarioError::Read { path: name_or_path.to_owned(), source })?;
         Self::parse(&text, name_or_path, path.parent().unwrap_or(Path::new(".")))
     }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "an unwrap in a test is the proof's own failure")]
 
 use assert_cmd::Command;
+use sellout_testkit::RedisServer;
 
 fn loadgen(arguments: &[&str]) -> (i32, String, String) {
     let output = Command::cargo_bin("loadgen").unwrap().args(arguments).env_remove("LOADGEN_REDIS").output().unwrap();
@@ -28,6 +29,62 @@ fn help_teaches_by_examples() {
     for word in ["--speed", "--seed", "--journal", "--redis", "--output", "[[arrivals]]", "LOADGEN_REDIS"] {
         assert!(stdout.contains(word), "{word}");
     }
+}
+
+const PASSWORD: &str = "hunter2-9f31c2";
+
+/// A sale that is over at once.
+const MUGS: &str = r#"
+name = "mugs"
+speed = "1000x"
+
+[[sales]]
+name = "mug"
+stock = 5
+
+[crowd]
+people = 20
+
+[[arrivals]]
+step = { rate = "20/s", lasts = "1s" }
+
+[payment]
+at_once = 1
+"#;
+
+#[test]
+fn a_password_of_redis_is_in_no_help_error_or_report() {
+    let server = RedisServer::start_with(&[], Some(PASSWORD));
+    let (good, nobody) = (server.url(), format!("redis://:{PASSWORD}@127.0.0.1:1"));
+    assert!(good.contains(PASSWORD));
+    let (folder, mugs) = scenario_file(MUGS);
+    let report = folder.path().join("r.json");
+    let report = report.to_str().unwrap();
+    let note = "can be read by every user";
+    for (by_variable, url, code) in [(false, &good, 0), (true, &good, 0), (false, &nobody, 1), (true, &nobody, 1)] {
+        let mut command = Command::cargo_bin("loadgen").unwrap();
+        command.args(["run", &mugs, "-o", report, "--redis-prefix", &format!("p{by_variable}")]);
+        command.args(["--redis-wait", if code == 0 { "30s" } else { "1ms" }]);
+        if by_variable {
+            command.env("LOADGEN_REDIS", url);
+        } else {
+            command.env_remove("LOADGEN_REDIS").args(["--redis", url]);
+        }
+        let output = command.output().unwrap();
+        let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        assert_eq!(output.status.code(), Some(code), "{stdout}{stderr}");
+        assert!(!stdout.contains(PASSWORD) && !stderr.contains(PASSWORD), "{stdout}{stderr}");
+        if code == 0 {
+            let written = std::fs::read_to_string(report).unwrap();
+            assert!(!written.contains(PASSWORD), "{written}");
+            assert_eq!(written.contains("redis://***@127.0.0.1"), !by_variable, "the rest of the URL is there");
+            assert_eq!(stderr.contains(note), !by_variable, "{stderr}");
+        }
+    }
+    let mut help = Command::cargo_bin("loadgen").unwrap();
+    let help = help.args(["run", "--help"]).env("LOADGEN_REDIS", &good).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(help.contains("LOADGEN_REDIS") && !help.contains(PASSWORD), "{help}");
 }
 
 #[test]

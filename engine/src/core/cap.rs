@@ -39,6 +39,8 @@ use super::{
 };
 
 mod bought;
+#[cfg(all(test, not(any(sellout_loom, sellout_shuttle))))]
+mod flooding;
 #[cfg(all(test, sellout_loom))]
 mod loom_tests;
 

@@ -40,7 +40,7 @@ const VALUE_BITS: u32 = 39;
 /// The greatest due offset and sequence that a word can carry.
 pub(crate) const VALUE_MAX: u64 = (1 << VALUE_BITS) - 1;
 const STATE_SHIFT: u32 = VALUE_BITS + GENERATION_BITS;
-const KEY_EPOCH_BITS: u32 = 12;
+pub(crate) const KEY_EPOCH_BITS: u32 = 12;
 const QUANTITY_BITS: u32 = 18;
 
 /// Slots that share one summary of deadlines and one word of changes.

@@ -22,6 +22,9 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::slots::GENERATION_BITS;
 
+#[cfg(all(test, not(any(sellout_loom, sellout_shuttle))))]
+mod forging;
+
 /// Bits of a slot's number among all sales of an engine.
 pub(crate) const SLOT_BITS: u32 = 30;
 const FIELD_BITS: u32 = GENERATION_BITS + SLOT_BITS;
@@ -115,7 +118,7 @@ impl fmt::Debug for SaleName {
 }
 
 /// Crockford's alphabet: no I, L, O or U; what people write for them is read as the digits.
-pub(super) static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
+pub(crate) static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();
     specification.symbols.push_str("0123456789ABCDEFGHJKMNPQRSTVWXYZ");
     specification.translate.from.push_str("abcdefghjkmnpqrstvwxyzIiLlOo");

@@ -14,6 +14,7 @@ use std::{
 use arc_swap::ArcSwap;
 use crossbeam_queue::SegQueue;
 use parking_lot::{Mutex, RwLock};
+use zeroize::Zeroizing;
 
 use super::{
     answers::ChangeError,
@@ -120,10 +121,10 @@ pub(crate) struct EngineInner {
     /// How far the engine's time is ahead of the clock's: it goes on from the journal's last instant.
     pub(crate) ahead: std::time::Duration,
     pub(crate) keys: TokenKeys,
-    pub(crate) buyer_key: [u8; 16],
+    pub(crate) buyer_key: Zeroizing<[u8; 16]>,
     pub(crate) invitations: InvitationKey,
     /// What the keys of requests are hashed under.
-    pub(crate) request_key: [u8; 16],
+    pub(crate) request_key: Zeroizing<[u8; 16]>,
     pub(crate) setting: Setting,
     pub(crate) durability: Durability,
     pub(crate) journal: Option<Journal<Settlement>>,

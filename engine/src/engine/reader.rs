@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, fmt, path::Path};
 
+use zeroize::Zeroizing;
+
 use super::{
     orders::{Order, global},
     source::SoldRecord,
@@ -34,7 +36,7 @@ use crate::{
 #[must_use = "it reads as it is iterated over"]
 pub struct JournalReader {
     tail: Tail,
-    secret: [u8; 32],
+    secret: Zeroizing<[u8; 32]>,
     incarnations: Vec<u64>,
     keys: Option<TokenKeys>,
     sales: Vec<Outline>,
@@ -59,10 +61,10 @@ impl JournalReader {
     }
 
     /// The journal of `tail`, from where it stands.
-    pub(super) fn of(tail: Tail, secret: [u8; 32]) -> Self {
+    pub(crate) fn of(tail: Tail, secret: [u8; 32]) -> Self {
         Self {
             tail,
-            secret,
+            secret: Zeroizing::new(secret),
             incarnations: Vec::new(),
             keys: None,
             sales: Vec::new(),
@@ -75,7 +77,7 @@ impl JournalReader {
         match record {
             Record::Opened { incarnation, .. } => {
                 self.incarnations.push(*incarnation);
-                self.keys = Some(TokenKeys::new(self.secret, self.incarnations.clone()));
+                self.keys = Some(TokenKeys::new(*self.secret, self.incarnations.clone()));
             }
             Record::SaleCreated { base, slots, spec, .. } => {
                 self.sales.push(Outline {

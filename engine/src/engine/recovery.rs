@@ -6,12 +6,14 @@
 //! - a hold or an end of an earlier generation than the slot has is old news;
 //! - a confirmation stands for good: an end of the same hold, or a later hold in its slot, is a contradiction;
 //! - the sequences of a sale run 1, 2, 3, .. without a gap;
-//! - where units have faces, each hold has its own: see `faces`.
+//! - where units have faces, each hold has its own: see `faces`;
+//! - a record that no engine can write is a contradiction, too: see `bounds`.
 //!
 //! A hold that was made in the last tick before a crash may not be there. Its slot then begins the same generation
 //! again, but under another key epoch: the lost hold's token is known as genuine and forgotten, and touches nothing.
 
 mod baskets;
+mod bounds;
 mod carried;
 mod faces;
 
@@ -36,7 +38,7 @@ use crate::{
         allocator::{HoldId, Share},
         baskets::BasketPart,
         permits::Mark,
-        slots::State,
+        slots::{State, VALUE_MAX},
     },
     journal::{Change, ConfirmedRecord, DetailRecord, HeldRecord, Notice, Record},
     spec::{SaleSpec, Units, check_numbers},
@@ -111,6 +113,8 @@ pub(crate) struct Recovery {
     alike: Alike,
     unfinished: Unfinished,
     halted: bool,
+    /// The first slot that no sale has.
+    next_slot: u32,
     incarnations: Vec<u64>,
     latest: Timestamp,
 }
@@ -118,6 +122,7 @@ pub(crate) struct Recovery {
 impl Recovery {
     /// Takes the next record.
     pub(crate) fn replay(&mut self, record: Record) -> Result<(), String> {
+        bounds::check(&record)?;
         match record {
             Record::Opened { incarnation, at, .. } => {
                 self.incarnations.push(incarnation);
@@ -131,6 +136,8 @@ impl Recovery {
                 if sale as usize != self.sales.len() {
                     return Err(format!("sale {sale} follows {} others", self.sales.len()));
                 }
+                bounds::created(&spec, base, slots, self.next_slot)?;
+                self.next_slot = base + slots;
                 let (name, spec) = self.alike.split(spec);
                 self.sales.push(Draft::new(name, spec, at, Extent { base, first: 0, length: slots }));
                 Ok(())
@@ -138,9 +145,12 @@ impl Recovery {
             Record::SaleChanged { sale, at, change } => {
                 self.saw(at);
                 let mut unfinished = std::mem::take(&mut self.unfinished);
+                let next_slot = self.next_slot;
                 let draft = self.sale(sale)?;
+                draft.check_change(change, next_slot)?;
                 draft.units.change(&draft.spec, sale, change, &mut unfinished)?;
-                draft.change(change)?;
+                draft.change(change);
+                self.next_slot = next_slot.max(draft.end());
                 self.unfinished = unfinished;
                 Ok(())
             }
@@ -277,17 +287,16 @@ impl Recovery {
         (catalogue, active)
     }
 
-    /// Says whether every audience that names a sale names an earlier one.
+    /// Says whether each sale has a name of its own, and every audience that names one names an earlier one.
     fn check_names(&self) -> Result<(), String> {
-        if self.sales.iter().all(|draft| draft.spec.audience.named().is_none()) {
-            return Ok(());
-        }
-        let mut earlier = HashSet::new();
+        let mut earlier = HashSet::with_capacity(self.sales.len());
         for Draft { name: sale, spec, .. } in &self.sales {
             if let Some(name) = spec.audience.named().filter(|name| !earlier.contains(name)) {
                 return Err(format!("{sale}: its audience names {name}, which was not there"));
             }
-            earlier.insert(&**sale);
+            if !earlier.insert(&**sale) {
+                return Err(format!("two sales are called {sale}"));
+            }
         }
         Ok(())
     }
@@ -328,7 +337,7 @@ impl Draft {
         }
     }
 
-    fn change(&mut self, change: Change) -> Result<(), String> {
+    fn change(&mut self, change: Change) {
         match change {
             Change::Added { units } => self.changes.added += u64::from(units),
             Change::Withdrawn { units } => self.changes.withdrawn += u64::from(units),
@@ -343,10 +352,6 @@ impl Draft {
             Change::Window { opens_at, closes_at } => self.window = Some((opens_at, closes_at)),
             Change::Cap { cap } => (self.cap, self.highest_cap) = (cap, self.highest_cap.max(cap)),
         }
-        if self.changes.withdrawn > u64::from(self.spec.stock) + self.changes.added {
-            return Err(format!("{} units withdrawn, more than there were", self.changes.withdrawn));
-        }
-        Ok(())
     }
 
     fn capacity(&self) -> u32 {
@@ -401,6 +406,7 @@ impl Draft {
 
     fn held(&mut self, held: &HeldRecord) -> Result<(), String> {
         let HeldRecord { slot, generation, key_epoch, quantity, buyer, deadline, .. } = *held;
+        self.is_for(false)?;
         self.waitlist.held(held)?;
         let image = *self.slot(slot)?;
         match image.stage {
@@ -434,6 +440,7 @@ impl Draft {
 
     fn confirmed(&mut self, confirmed: &ConfirmedRecord) -> Result<(), String> {
         let ConfirmedRecord { slot, generation, key_epoch, sequence, quantity, buyer, replaces, .. } = *confirmed;
+        self.is_for(false)?;
         let image = Image { generation, key_epoch, quantity, buyer, stage: Stage::Free(None) };
         self.sold(slot, image, sequence)?;
         if let Some(replaced) = replaces {
@@ -482,7 +489,7 @@ impl Draft {
     fn check(&self) -> Result<(), String> {
         let taken = |image: &&Image| !matches!(image.stage, Stage::Free(_));
         let units: u64 = self.slots.iter().filter(taken).map(|image| u64::from(image.quantity)).sum();
-        let offered = u64::from(self.spec.stock) + self.changes.added - self.changes.withdrawn;
+        let offered = self.offered();
         if units > offered {
             return Err(format!("{}: {units} units are held or sold, of {offered}", self.name));
         }
@@ -527,14 +534,15 @@ impl Draft {
                 faces.list(labels);
             }
         }
+        let due = |deadline| sale.offset(deadline).min(VALUE_MAX);
         for (slot, image) in (0..).zip(&self.slots) {
             let state = match image.stage {
                 Stage::Free(end) => {
                     sale.allocator.restore_free(slot, image.generation, end);
                     continue;
                 }
-                Stage::Held(deadline) => State::Held { due: sale.offset(deadline) },
-                Stage::Part(deadline) => State::Part { due: sale.offset(deadline) },
+                Stage::Held(deadline) => State::Held { due: due(deadline) },
+                Stage::Part(deadline) => State::Part { due: due(deadline) },
                 Stage::Sold(sequence) => State::Sold { sequence },
             };
             sale.allocator.restore(image.id(slot), image.share(), state);

@@ -84,6 +84,12 @@ impl Secret {
     }
 }
 
+/// Draws a secret for a folder that was put together by hand.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn keep_secret(disk: &dyn Disk) -> Result<(), OpenError> {
+    Secret::create(disk).map(drop)
+}
+
 /// The secret of the journal in `dir`, for a reader.
 pub(crate) fn read_secret(dir: &Path) -> Result<Secret, OpenError> {
     let disk = FsDisk::at(dir);

@@ -117,6 +117,8 @@ mod tests {
         let endpoint = parse("redis://shop:hunter2@10.0.0.1:7000/3").unwrap();
         let shown = format!("{endpoint:?}");
         assert!(!shown.contains("hunter2") && shown.contains("10.0.0.1:7000"), "{shown}");
+        let mistyped = format!("{:?}", parse("redis://hunter2@10.0.0.1").unwrap());
+        assert!(!mistyped.contains("hunter2"), "{mistyped}");
         for url in [
             "redis://:hunter2@",
             "rediss://:hunter2@h",

@@ -2,7 +2,7 @@
 //!
 //! - Connecting and every answer have a time limit.
 //! - It never reconnects and never repeats a command.
-//! - The password leaves [`Access`] only as the argument of `AUTH`.
+//! - User and password leave [`Access`] only as the arguments of `AUTH`.
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
@@ -25,8 +25,9 @@ pub(super) struct Access {
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { user, password, database } = self;
-        let password = password.as_ref().map(|_| "***");
-        f.debug_struct("Access").field("user", user).field("password", &password).field("database", database).finish()
+        // In a URL that was mistyped, redis://password@host, the password stands where the user belongs.
+        let [user, password] = [user, password].map(|secret| secret.as_ref().map(|_| "***"));
+        f.debug_struct("Access").field("user", &user).field("password", &password).field("database", database).finish()
     }
 }
 

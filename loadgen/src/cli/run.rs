@@ -11,7 +11,11 @@ use std::{
 use sellout::{Clock, SystemClock};
 use tempfile::TempDir;
 
-use super::{Failure, RunArguments, console::Console};
+use super::{
+    Failure, RunArguments,
+    console::Console,
+    repeated::{has_secret, repeated},
+};
 use crate::{
     clock::ScaledClock,
     exit::Exit,
@@ -43,6 +47,9 @@ pub(super) fn run(arguments: &RunArguments, console: &Console) -> Result<Exit, F
     if let Some(note) = target.note() {
         console.note(note);
     }
+    if std::env::args_os().any(|word| has_secret(&word.to_string_lossy())) {
+        console.note("the password in --redis can be read by every user of this machine: set LOADGEN_REDIS instead");
+    }
     let bar = console.progress(scenario.units());
     let settings = Settings {
         speed,
@@ -53,7 +60,7 @@ pub(super) fn run(arguments: &RunArguments, console: &Console) -> Result<Exit, F
         acks,
         earlier_acks,
         lag_bound: arguments.lag_bound(),
-        command_line: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
+        command_line: repeated(std::env::args_os()),
         scenario,
     };
     let played = play(&target, &settings, &mut |progress| bar.show(progress));

@@ -18,7 +18,10 @@ use super::{
     Arrivals, AudiencePlan, Baskets, Bots, Crowd, DoubleClicks, Messages, Payment, Purpose, Retries, SalePlan,
     Scenario, ScenarioError, Sharing, Waiting,
 };
-use crate::units::{Share, Span, Speed};
+use crate::{
+    shown::explained,
+    units::{Share, Span, Speed},
+};
 
 /// How many hold lengths after the last arrival the last person leaves, unless the file says otherwise.
 const HOLDS_UNTIL_GIVING_UP: u32 = 4;
@@ -70,16 +73,14 @@ impl Source<'_> {
     fn wrong<T>(&self, place: &Spanned<T>, problem: impl Into<String>) -> ScenarioError {
         let before = self.text.get(..place.span().start).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
-        ScenarioError::Rule { file: self.name.to_owned(), line, problem: problem.into() }
+        ScenarioError::Rule { file: self.name.to_owned(), line, problem: explained(&problem.into()) }
     }
 }
 
 /// Reads a scenario; `folder` is where its traces are looked for.
 pub(super) fn read(text: &str, name: &str, folder: &Path) -> Result<Scenario, ScenarioError> {
-    let file: File = toml::from_str(text).map_err(|error| ScenarioError::Toml {
-        file: name.to_owned(),
-        message: error.to_string().trim_end().to_owned(),
-    })?;
+    let file: File = toml::from_str(text)
+        .map_err(|error| ScenarioError::Toml { file: name.to_owned(), message: explained(&located(&error)) })?;
     let source = Source { name, text };
     if file.sales.get_ref().is_empty() {
         return Err(source.wrong(&file.sales, "no sale; expected at least one [[sales]]"));
@@ -111,6 +112,12 @@ pub(super) fn read(text: &str, name: &str, folder: &Path) -> Result<Scenario, Sc
         changes,
         payment,
     })
+}
+
+/// What is wrong and where; of what is nested too deep the parser doesn't say where.
+fn located(error: &toml::de::Error) -> String {
+    let hint = if error.span().is_some() { "" } else { "; expected tables and arrays at most 80 deep" };
+    format!("{}{hint}", error.to_string().trim_end())
 }
 
 /// When the last person leaves.
@@ -306,6 +313,48 @@ spike = { at = "+5s", visits = 500, plateau = "1s", decay = "2s" }
         ] {
             let problem = problem(from, to);
             assert!(problem.starts_with(start), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_trace_elsewhere_is_refused_and_nothing_of_that_file_is_shown() {
+        for file in ["../secret.csv", "/etc/passwd", "a/../../b.csv", "..", "./../x"] {
+            let trace = format!("trace = {{ file = {file:?} }}");
+            let problem = problem("step = { rate = \"10/s\", lasts = \"10s\" }", &trace);
+            assert!(problem.starts_with("own.toml:12: a trace elsewhere"), "{problem}");
+        }
+        let below = problem("step = { rate = \"10/s\", lasts = \"10s\" }", "trace = { file = \"./no/such.csv\" }");
+        assert!(below.contains("no/such.csv"), "{below}");
+    }
+
+    #[test]
+    fn a_hostile_file_is_refused_by_line_and_shown_in_part() {
+        let long = "x".repeat(1_000_000);
+        for (from, to, line) in [
+            ("stock = 10", "stock = 10\nunits = { seats = { rows = 65_536, per_row = 65_536 } }".to_owned(), 7),
+            (
+                "stock = 10",
+                "stock = 4_000_000_000\nunits = { seats = { rows = 40_000, per_row = 100_000 } }".to_owned(),
+                7,
+            ),
+            ("stock = 10", "stock = 10\nshops = 999_999_999".to_owned(), 8),
+            ("stock = 10", format!("stock = \"{long}\""), 7),
+            ("stock = 10", "stock = 99999999999999999999999999".to_owned(), 7),
+            ("stock = 10", "stock = nan".to_owned(), 7),
+            ("people = 100", "people = 100\nquantities = [nan]".to_owned(), 9),
+            ("people = 100", "people = 100\nquantities = [inf]".to_owned(), 9),
+            ("people = 100", format!("people = 100\nsales = {{ {long} = 1 }}"), 9),
+            ("speed = \"60x\"", format!("deep = {}", "[".repeat(100_000)), 3),
+            ("speed = \"60x\"", format!("deep = {}", "{a=".repeat(100_000)), 3),
+            ("speed = \"60x\"", format!("{}x = 1", "a.".repeat(10_000)), 3),
+            ("name = \"own\"", format!("name = \"{long}\""), 2),
+        ] {
+            let problem = problem(from, &to);
+            let deep = problem.contains("recursion limit; expected tables and arrays at most 80 deep");
+            let named = problem.contains(&format!("own.toml:{line}:")) || problem.contains(&format!("line {line},"));
+            // Line 3 is where the nested ones stand, and the parser does not say so.
+            let named = named || (deep && line == 3);
+            assert!(named && problem.len() < 4_096, "{problem}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! The phases of `[[arrivals]]` as people write them, and the rate curves that they mean.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -97,11 +97,20 @@ impl Phase<'_> {
                 if !(scale > 0.0 && scale.is_finite()) {
                     return Ok(Meaning::Nonsense(format!("a scale of {scale}; expected a number above 0")));
                 }
+                if !stays_below(&trace.file) {
+                    let problem = "a trace elsewhere; expected a path that leads to a file beside or below this one";
+                    return Ok(Meaning::Nonsense(problem.to_owned()));
+                }
                 let segments = trace::read(&folder.join(&trace.file), scale)?;
                 Curve { starts: starts(trace.at), segments, spacing: trace.spacing.unwrap_or(even) }
             }
         }))
     }
+}
+
+/// Whether a path leads nowhere but down: a scenario from a stranger must not show lines of other files.
+fn stays_below(path: &Path) -> bool {
+    path.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir))
 }
 
 impl Step {

@@ -8,6 +8,7 @@ mod layers;
 mod modules;
 mod orderings;
 mod rust;
+mod secrets;
 mod text;
 mod tree;
 

@@ -18,6 +18,7 @@ impl Recovery {
     pub(super) fn basket_held(&mut self, held: BasketHeldRecord) -> Result<(), String> {
         let BasketHeldRecord { sale, hold, buyer, deadline, parts } = held;
         let HoldId { slot, generation, key_epoch } = hold;
+        self.sale(sale)?.is_for(true)?;
         let image = *self.sale(sale)?.slot(slot)?;
         match image.stage {
             _ if generation < image.generation => return Ok(()),
@@ -42,13 +43,16 @@ impl Recovery {
     pub(super) fn basket_confirmed(&mut self, confirmed: BasketConfirmedRecord) -> Result<(), String> {
         let BasketConfirmedRecord { sale, sequence, hold, buyer, replaces, parts, .. } = confirmed;
         let HoldId { slot, generation, key_epoch } = hold;
+        self.sale(sale)?.is_for(true)?;
         if self.sale(sale)?.slot(slot)?.generation < generation {
             self.parts_over(sale, slot, End::Cancelled)?;
         }
         let sold = |generation, quantity| Image { generation, key_epoch, quantity, buyer, stage: Stage::Free(None) };
         for (part, order) in &parts {
             let image = sold(part.generation, part.line.quantity);
-            self.sale(part.line.sale)?.sold(part.slot, image, *order)?;
+            let member = self.sale(part.line.sale)?;
+            member.is_for(false)?;
+            member.sold(part.slot, image, *order)?;
         }
         let desk = self.sale(sale)?;
         desk.sold(slot, sold(generation, 1), sequence)?;
@@ -66,6 +70,8 @@ impl Recovery {
         buyer: Buyer,
         lines: Vec<Line>,
     ) -> Result<(), String> {
+        lines.iter().try_for_each(|line| self.sale(line.sale)?.is_for(false))?;
+        self.sale(sale)?.is_for(true)?;
         self.sale(sale)?.late.expire_basket(hold, Share { buyer, quantity: 1 }, lines);
         self.ended(sale, hold.slot, hold.generation, End::Expired)
     }
@@ -116,6 +122,7 @@ impl Recovery {
 impl Draft {
     /// A part is held. It may have ended before its basket was written.
     fn part(&mut self, slot: u32, part: Image) -> Result<(), String> {
+        self.is_for(false)?;
         let image = *self.slot(slot)?;
         match image.stage {
             Stage::Sold(sequence) => Err(format!("slot {slot} is held again after order {sequence}")),

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 
 use super::{Draft, Image, Recovery, Stage, UNUSED};
 use crate::{
-    core::allocator::Share,
+    core::{allocator::Share, baskets::BasketPart},
     engine::{
+        baskets,
         keys::KeyHash,
         late::{Late, LateBook, Noted, Reason},
     },
@@ -39,10 +40,24 @@ impl Recovery {
             }
             Carried::Detail(detail) => draft.detail(detail)?,
             Carried::Basket { slot, parts } => {
-                draft.baskets.insert(slot, parts);
+                draft.is_for(true)?;
+                draft.slot(slot)?;
+                draft.baskets.insert(slot, parts.clone());
+                for BasketPart { line, slot, .. } in parts {
+                    let member = self.sale(line.sale)?;
+                    member.is_for(false)?;
+                    member.slot(slot)?;
+                }
             }
-            Carried::Late(notes) => notes.into_iter().for_each(|late| draft.late.restore(noted(late))),
-            Carried::Places(places) => draft.waitlist.place(places),
+            Carried::Late(notes) => {
+                for late in notes.into_iter().map(noted) {
+                    late.lines.iter().try_for_each(|line| self.sale(line.sale)?.is_for(false))?;
+                    let draft = self.sale(sale)?;
+                    draft.is_for(!late.lines.is_empty() || *draft.name == *baskets::NAME)?;
+                    draft.late.restore(late);
+                }
+            }
+            Carried::Places(places) => draft.waitlist.place(places)?,
             Carried::Offers(offers) => draft.waitlist.offer(offers),
             Carried::PassedOver(buyers) => draft.waitlist.pass_over(buyers),
         }

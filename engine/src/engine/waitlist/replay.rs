@@ -1,7 +1,7 @@
 //! Recovery of a waitlist: from its records back to the line and the offers.
 //!
-//! What holds: who is in the line was queued and has not left since; an offer's record stands right before that of its
-//! hold; an offer whose hold has another deadline by now was accepted.
+//! What holds: who is in the line was queued, once, and has not left since; an offer's record stands right before that
+//! of its hold; an offer whose hold has another deadline by now was accepted.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -16,6 +16,7 @@ use crate::{
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Replayed {
     places: BTreeMap<u64, Buyer>,
+    waiting: HashSet<Buyer>,
     /// The last ticket that was given.
     last: u64,
     /// Whose hold comes next, and the ticket with which it was waited for.
@@ -70,8 +71,13 @@ impl Replayed {
     }
 
     /// These wait.
-    pub(crate) fn place(&mut self, places: Vec<(u64, Buyer)>) {
-        self.places.extend(places);
+    pub(crate) fn place(&mut self, places: Vec<(u64, Buyer)>) -> Result<(), String> {
+        for (ticket, buyer) in places {
+            if ticket > self.last || !self.waiting.insert(buyer) || self.places.insert(ticket, buyer).is_some() {
+                return Err(format!("buyer {buyer} waits with ticket {ticket}, of {}, or not alone", self.last));
+            }
+        }
+        Ok(())
     }
 
     /// These were offered a hold.
@@ -89,6 +95,9 @@ impl Replayed {
         if ticket <= self.last {
             return Err(format!("ticket {ticket} follows ticket {}", self.last));
         }
+        if !self.waiting.insert(buyer) {
+            return Err(format!("buyer {buyer} waits twice, the second time with ticket {ticket}"));
+        }
         self.last = ticket;
         self.places.insert(ticket, buyer);
         self.passed_over.remove(&buyer);
@@ -98,6 +107,7 @@ impl Replayed {
     /// A buyer waits no more.
     pub(crate) fn unqueued(&mut self, ticket: u64, how: Unqueued, rules: Option<&Waitlist>) -> Result<(), String> {
         let buyer = self.places.remove(&ticket).ok_or_else(|| format!("nobody waits with ticket {ticket}"))?;
+        self.waiting.remove(&buyer);
         match how {
             Unqueued::Left => {}
             Unqueued::Offered => self.offered = Some((ticket, buyer)),
@@ -125,7 +135,10 @@ impl Replayed {
 
     /// The journal ends here, or was opened again: an offer without its hold was torn off it, and was never made.
     pub(crate) fn ends(&mut self) {
-        self.places.extend(self.offered.take());
+        if let Some((ticket, buyer)) = self.offered.take() {
+            self.waiting.insert(buyer);
+            self.places.insert(ticket, buyer);
+        }
     }
 
     /// The line. Tickets go on behind those that may have been lost with the last tick: at most as many could be
