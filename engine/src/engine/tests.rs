@@ -5,6 +5,7 @@ mod baskets;
 mod changes;
 mod compaction;
 mod crashes;
+mod disk_faults;
 mod faced_lives;
 mod faces;
 mod forging;

@@ -184,6 +184,9 @@ struct State {
     sector: usize,
     /// By how many bytes files may still grow.
     room: Option<usize>,
+    /// Whether it keeps what there was after each sync.
+    keeps: bool,
+    kept: Vec<State>,
 }
 
 impl State {
@@ -202,6 +205,8 @@ impl State {
             dice: seed,
             sector: SECTOR,
             room: None,
+            keeps: false,
+            kept: Vec::new(),
         }
     }
 
@@ -259,12 +264,17 @@ impl State {
 
     fn sync(&mut self, file: usize) -> io::Result<()> {
         let called = self.call();
-        self.syncs += 1;
+        self.syncs += u64::from(called.is_ok());
         match (&called, self.crashed) {
             (Ok(()), _) if self.flaw == Some(Flaw::UnsyncedDraft) && self.names.get(DRAFT) == Some(&file) => {}
             (Ok(()), _) if self.flaw != Some(Flaw::LyingSync) => self.files[file].sync(self.sector),
             (Err(_), false) => self.files[file].fail_sync(),
             _ => {}
+        }
+        if called.is_ok() && self.keeps {
+            let mut kept = std::mem::take(&mut self.kept);
+            kept.push(self.clone());
+            self.kept = kept;
         }
         called
     }
@@ -348,7 +358,27 @@ impl SimDisk {
         self.state.lock().calls
     }
 
-    /// Syncs of files so far.
+    /// As it is, and from now on it keeps what there is after each sync.
+    pub(crate) fn keeping(self) -> Self {
+        self.state.lock().keeps = true;
+        self
+    }
+
+    /// The folder as it was after each sync.
+    pub(crate) fn kept(&self) -> Vec<Self> {
+        let disk = |state: &State| {
+            let state = State { keeps: false, ..state.clone() };
+            Self { state: Arc::new(Mutex::new(state)), folder: self.folder.clone() }.copy()
+        };
+        self.state.lock().kept.iter().map(disk).collect()
+    }
+
+    /// From now on `seed` decides what is random.
+    pub(crate) fn reseed(&self, seed: u64) {
+        self.state.lock().dice = seed;
+    }
+
+    /// Syncs of files so far that came back well.
     pub(crate) fn syncs(&self) -> u64 {
         self.state.lock().syncs
     }
@@ -403,6 +433,7 @@ impl SimDisk {
         state.namings.clear();
         state.durable_names = state.names.clone();
         state.locked = false;
+        state.fault = None;
         for contents in &mut state.files {
             *contents = Contents {
                 visible: contents.visible.clone(),
