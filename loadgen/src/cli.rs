@@ -63,6 +63,16 @@ A scenario file, whole:
 
 A recorded crowd: trace = { file = \"requests.csv\", scale = 2.0 } with lines of `second,requests`.";
 
+const AUDIT_EXAMPLES: &str = "\
+Examples:
+  loadgen audit --journal sales.journal
+  loadgen audit --journal sales.journal --acks acks.txt
+  loadgen audit --journal sales.journal --redis redis://127.0.0.1 --repair
+
+Without --repair nothing is written, and a shop may go on selling meanwhile.
+
+Exit status: 0 all is equal, 99 something differs or the journal is damaged, 1 it can't be read, 2 a bad option.";
+
 /// Replays a sell-out and says whether the shop sold right, and how fast.
 #[derive(Debug, Parser)]
 #[command(name = "loadgen", version, after_help = EXAMPLES, arg_required_else_help = true)]
@@ -84,7 +94,8 @@ enum Command {
     /// Play a sale and prove what was sold.
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArguments),
-    /// Compare what was acknowledged with what a journal has.
+    /// Compare what a journal has with what was acknowledged, and with what stands in Redis.
+    #[command(after_help = AUDIT_EXAMPLES)]
     Audit(AuditArguments),
 }
 
@@ -135,6 +146,18 @@ struct AuditArguments {
     /// The acknowledgements that `loadgen run --acks` wrote.
     #[arg(long, value_name = "FILE")]
     acks: Option<PathBuf>,
+    /// Compare with what was delivered to this Redis. A URL with a password belongs into the variable.
+    #[arg(long, value_name = "URL", env = "LOADGEN_REDIS", hide_env_values = true)]
+    redis: Option<String>,
+    /// What the keys in Redis begin with.
+    #[arg(long, value_name = "WORD", default_value = "sellout")]
+    redis_prefix: String,
+    /// How long the repair may take.
+    #[arg(long, value_name = "SPAN", default_value = "5m")]
+    redis_wait: Span,
+    /// Deliver to Redis what is missing there. The journal is opened for that, as by a shop: no shop may have it open.
+    #[arg(long, requires = "redis")]
+    repair: bool,
 }
 
 impl RunArguments {

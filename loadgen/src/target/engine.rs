@@ -1,6 +1,7 @@
 //! The engine in this process as a target: in the journal folder, with its driver, on the run's clock.
 
 mod again;
+mod books;
 mod changing;
 mod delivery;
 mod mail;
@@ -18,11 +19,12 @@ use std::{
 
 use sellout::{Clock, Digest, Driver, Engine, FaceValue, JournalReader, Sale, SoldRecord, Timestamp, Token};
 
-use self::{delivery::Delivery, mail::Postman, shop::Shop};
 pub use self::{
+    books::{JournalBooks, deliver},
     delivery::RedisOptions,
     session::{EnginePending, EngineSession, EngineTicket},
 };
+use self::{delivery::Delivery, mail::Postman, shop::Shop};
 use super::{
     Ability, AmountTotals, FaceTotals, JournalProof, JournalledSale, LedgerProof, MessageProof, Opening, OrderId,
     Preparation, ReopenProof, Resources, SaleIndex, Target, TargetError, Totals,
@@ -210,7 +212,7 @@ impl fmt::Debug for EngineTarget {
 ///
 /// # Errors
 /// [`TargetError`] if there is no journal, or it can't be read.
-pub fn journalled_sales(journal: &Path) -> Result<Vec<JournalledSale>, TargetError> {
+fn journalled_sales(journal: &Path) -> Result<Vec<JournalledSale>, TargetError> {
     JournalReader::open(journal).map_err(failed)?.map(|order| journalled(order.map_err(failed)?)).collect()
 }
 

@@ -201,6 +201,59 @@ fn control_an_acknowledgement_that_the_journal_lacks_is_found() {
 }
 
 #[test]
+fn an_audit_explains_every_difference_between_journal_and_redis_and_repairs_what_is_missing() {
+    let (place, server) = (Place::new(), RedisServer::start());
+    let url = server.url();
+    assert_sold_right(&place, &place.run(&["--journal", "j", "--redis", &url]));
+    let audit = |more: &[&str]| {
+        let output = place.command(&["audit", "--journal", "j", "--redis", &url]).args(more).output().unwrap();
+        (code(&output), String::from_utf8(output.stdout.clone()).unwrap() + &errors(&output))
+    };
+    let (exit, said) = audit(&[]);
+    assert!(exit == 0 && said.contains("orders are in Redis, each once"), "{said}");
+
+    server.tell("HDEL sellout:{mug}:sales 7 8");
+    let (exit, said) = audit(&[]);
+    assert!(exit == 99 && said.contains("2 missing: --repair"), "{said}");
+    let (exit, said) = audit(&["--repair"]);
+    assert!(exit == 0 && said.contains("2 orders are missing in Redis: delivering them"), "{said}");
+    assert_eq!(audit(&[]).0, 0);
+
+    // What nobody can tell from here is said, and left as it is, with and without a repair.
+    server.tell("HSET sellout:{mug}:sales 7 changed");
+    server.tell("HSET sellout:{mug}:sales stranger row");
+    for more in [&[][..], &["--repair", "--redis-wait", "2s"]] {
+        let (exit, said) = audit(more);
+        assert!(exit == 99 && said.contains("1 other than in the journal"), "{said}");
+        assert!(said.contains("1 there twice or under a number that the journal has not"), "{said}");
+    }
+    server.tell("FLUSHALL");
+    assert_eq!(audit(&["--repair"]).0, 0, "everything is delivered again");
+    server.tell("HSET sellout:{mug}:ledger units 1");
+    let (exit, said) = audit(&[]);
+    assert!(exit == 99 && said.contains("somebody has changed that"), "{said}");
+    drop(server);
+    assert_eq!(audit(&[]).0, 1, "nobody listens");
+}
+
+#[test]
+fn an_audit_of_a_damaged_journal_names_the_place_and_tells_what_stands_before_it() {
+    let place = Place::new();
+    assert_sold_right(&place, &place.run(&["--journal", "j"]));
+    let file = place.path("j").join("00000001.journal");
+    let mut bytes = fs::read(&file).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[4_096 + (used - 4_096) / 2] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    let output = place.command(&["audit", "--journal", "j"]).output().unwrap();
+    let said = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(code(&output), 99, "{said}");
+    assert!(said.contains("BROKEN journal_reads: ") && said.contains("00000001.journal"), "{said}");
+    assert!(said.contains("units sold in"), "{said}");
+    assert!(fs::read(&file).unwrap() == bytes, "an audit changes nothing");
+}
+
+#[test]
 fn a_journal_of_another_stock_is_refused_before_anything_is_sold() {
     let place = Place::new();
     assert_sold_right(&place, &place.run(&["--journal", "j"]));
