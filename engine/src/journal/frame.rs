@@ -215,7 +215,7 @@ pub(crate) struct Mark {
 
 impl FrameBuffer {
     /// An empty buffer whose frames have at most `limit` bytes of payload, unless one append alone has more.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn new(limit: usize) -> Self {
         Self::parting(limit, LARGEST_PAYLOAD)
     }
