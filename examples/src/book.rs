@@ -27,5 +27,8 @@ mod operations {}
 #[doc = include_str!("../../docs/src/loadgen.md")]
 mod loadgen {}
 
+#[doc = include_str!("../../docs/src/faults.md")]
+mod faults {}
+
 #[doc = include_str!("../../docs/src/torture.md")]
 mod torture {}

@@ -254,6 +254,18 @@ fn an_audit_of_a_damaged_journal_names_the_place_and_tells_what_stands_before_it
 }
 
 #[test]
+fn a_journal_that_another_process_has_open_is_refused() {
+    let place = Place::new();
+    assert_sold_right(&place, &place.run(&["--journal", "j"]));
+    let ours = sellout::Engine::open(place.path("j")).unwrap();
+    let theirs = place.run(&["--journal", "j"]);
+    assert_eq!(code(&theirs), 1);
+    assert!(errors(&theirs).contains("is in use: stop the process"), "{}", errors(&theirs));
+    ours.close().unwrap();
+    assert_eq!(code(&place.command(&["audit", "--journal", "j"]).output().unwrap()), 0);
+}
+
+#[test]
 fn a_journal_of_another_stock_is_refused_before_anything_is_sold() {
     let place = Place::new();
     assert_sold_right(&place, &place.run(&["--journal", "j"]));

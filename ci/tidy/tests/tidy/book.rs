@@ -8,8 +8,9 @@ use crate::{
 const PAGES: &str = "docs/src/";
 const SUMMARY: &str = "docs/src/SUMMARY.md";
 
-/// The page that names a test for each guarantee.
+/// The pages that name a test for each guarantee, and for each fault.
 const PROOFS: &str = "docs/src/guarantees.md";
+const FAULTS: &str = "docs/src/faults.md";
 
 /// Where the examples of the pages become doctests.
 const COMPILED: &str = "examples/src/book.rs";
@@ -45,17 +46,23 @@ fn compiled(tree: &Tree) -> Vec<String> {
     left_out.map(|page| format!("{page}: {COMPILED} does not compile its examples")).collect()
 }
 
-/// Tests that a page of proofs names and that are not there: an item of a list that begins with a name in code.
+/// Tests that a page of proofs names and that are not there: an item of a list that begins with a name in code, or any
+/// name of several words in code in the last column of a table.
 fn proven(tree: &Tree) -> Vec<String> {
     let mut complaints = Vec::new();
-    for (line, text) in (1..).zip(tree.text(PROOFS).unwrap_or_default().lines()) {
-        let Some(item) = text.strip_prefix("- ") else { continue };
-        let item = item.strip_prefix("control: ").unwrap_or(item);
-        let Some(name) = item.strip_prefix('`').and_then(|rest| rest.split('`').next()) else { continue };
-        let is_test = name.contains('_') && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric());
-        let declared = || tree.with_extension("rs").any(|(_, source)| source.contains(&format!("fn {name}(")));
-        if is_test && !declared() {
-            complaints.push(format!("{PROOFS}:{line}: no test is called `{name}`"));
+    for page in [PROOFS, FAULTS] {
+        for (line, text) in (1..).zip(tree.text(page).unwrap_or_default().lines()) {
+            let item = text.strip_prefix("- ").map(|item| item.strip_prefix("control: ").unwrap_or(item));
+            let listed = item.and_then(|item| item.strip_prefix('`')).and_then(|rest| rest.split('`').next());
+            let shown = text.strip_suffix(" |").filter(|_| page == FAULTS).and_then(|row| row.rsplit(" | ").next());
+            let shown = shown.into_iter().flat_map(|cell| cell.split('`').skip(1).step_by(2));
+            for name in listed.into_iter().chain(shown) {
+                let is_test = name.contains('_') && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric());
+                let declared = || tree.with_extension("rs").any(|(_, source)| source.contains(&format!("fn {name}(")));
+                if is_test && !declared() {
+                    complaints.push(format!("{page}:{line}: no test is called `{name}`"));
+                }
+            }
         }
     }
     complaints
@@ -137,6 +144,9 @@ fn every_proof_is_there() {
 fn a_proof_that_is_gone_is_caught() {
     let page = "- `it_holds` (loom)\n- control: `it_breaks`\n- `gone_by_now`\n\
                 - **Not** `a_name_in_prose`\n- control: `lost_too`\n";
-    let tree = Tree::of(&[(PROOFS, page), ("a/src/lib.rs", "fn it_holds() {}\nfn it_breaks() {}\n")]);
-    assert_caught(&proven(&tree), &["docs/src/guarantees.md:3: ", "docs/src/guarantees.md:5: "]);
+    let table = "| fault | what | shown by |\n| `a_b` goes | x | `it_holds`; control: `it_went` |\n";
+    let code = "fn it_holds() {}\nfn it_breaks() {}\n";
+    let tree = Tree::of(&[(PROOFS, page), (FAULTS, table), ("a/src/lib.rs", code)]);
+    let expected = ["docs/src/guarantees.md:3: ", "docs/src/guarantees.md:5: ", "docs/src/faults.md:2: "];
+    assert_caught(&proven(&tree), &expected);
 }
