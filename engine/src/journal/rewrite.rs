@@ -187,10 +187,11 @@ impl<S: Settle> Journal<S> {
         let refused = |what, name: &str| io_at(disk.as_ref(), what, name);
         let name = file_name(prefix.through);
         disk.rename(DRAFT, &name).map_err(refused("rename the draft of", &name))?;
-        disk.sync_directory().map_err(refused("sync the folder of", &name))?;
+        // From here on it is what is read and counted, even if the folder can't be synced now.
         self.note_rewritten(counted.bytes.saturating_sub(bytes_after), counted.passing);
         // Relaxed: a report.
         self.rewriting.first.store(prefix.through, Ordering::Relaxed);
+        disk.sync_directory().map_err(refused("sync the folder of", &name))?;
         let old = prefix.chain.first..prefix.through;
         let segments = prefix.through - prefix.chain.first + 1;
         for name in old.map(file_name) {
