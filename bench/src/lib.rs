@@ -11,6 +11,7 @@
 //! All but `torture` judge nothing. What one thread's operations cost is measured by the criterion benches in
 //! `benches/`.
 
+pub mod churn;
 pub mod contended;
 pub mod contest;
 pub mod crowd;

@@ -15,6 +15,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, builder::PossibleValuesParser};
 use sellout_bench::{
+    churn::{Churn, ChurnError},
     report::{self, ReportError, RowsFile},
     rows::{self, Size},
     shops::{Shops, ShopsError},
@@ -39,6 +40,7 @@ struct Cli {
 enum Command {
     Ratios(Ratios),
     Shops(ShopsArgs),
+    Churn(ChurnArgs),
     Torture(TortureArgs),
     #[command(name = torture::kills::LIFE, hide = true)]
     Life(Life),
@@ -98,6 +100,33 @@ impl ShopsArgs {
         let dir = self.dir.clone().unwrap_or_else(std::env::temp_dir);
         let shops = Shops::measure(self.sales, &dir, self.rounds.into())?;
         Ok(shops.show(&mut io::stdout().lock())?)
+    }
+}
+
+/// Measures what holds that come and go leave on the disk, before and after a compaction of the journal.
+///
+/// Two thousand units are held and given back again and again, on a journal; then it is opened, compacted, and opened
+/// again.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sellout-bench churn
+  sellout-bench churn --holds 100000000 --dir /var/tmp
+
+Exit status: 0 measured, 1 the journal or the output could not be written, 2 a bad option.")]
+struct ChurnArgs {
+    /// How many holds are made and cancelled
+    #[arg(long, default_value_t = 5_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    holds: u64,
+
+    /// Where the journal is written for the time of the measurement; by default the system's place for such things
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+impl ChurnArgs {
+    fn run(&self) -> Result<(), ChurnError> {
+        let dir = self.dir.clone().unwrap_or_else(std::env::temp_dir);
+        Ok(Churn::measure(self.holds, &dir)?.show(&mut io::stdout().lock())?)
     }
 }
 
@@ -196,6 +225,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Ratios(ratios) => ratios.run().map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string()),
         Command::Shops(shops) => shops.run().map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string()),
+        Command::Churn(churn) => churn.run().map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string()),
         Command::Torture(torture) => torture.run().map_err(|error| error.to_string()),
         Command::Life(life) => life.live().map(|life| match life {}),
     };
