@@ -71,8 +71,8 @@ fn invitation(text: &str) {
 #[cfg(feature = "redis")]
 fn url(text: &str) {
     const PASSWORD: &str = "hunter2-9f31c2";
-    if text.contains(PASSWORD) {
-        // Who writes the password into a host or a path has told it.
+    // Who writes the password into a host or a path has told it; what reads URLs passes over tabs and line ends.
+    if text.chars().filter(|letter| !letter.is_control()).collect::<String>().contains(PASSWORD) {
         return;
     }
     let (before, after) = text.split_once('\n').unwrap_or((text, "localhost"));
