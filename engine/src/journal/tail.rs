@@ -2,7 +2,8 @@
 //!
 //! Holds true: it opens files for reading only and takes no lock; it gives records in order, frame by frame, with
 //! memory for one frame; it never passes the limit that the writer calls durable. What the limit promises and the
-//! files don't hold is damage, and so is a valid frame behind the end of the valid prefix. If the journal is rewritten
+//! files don't hold is damage, and so is a valid frame behind the end of the valid prefix, a file that is missing and
+//! a header that does not hold: what opening refuses is never taken for the end. If the journal is rewritten
 //! meanwhile it goes on in the file that it has open, and then in the one that has the record that it wants next.
 //!
 //! Without a limit it reads to the end of the valid prefix, which may be ahead of what is acknowledged: right for
@@ -12,7 +13,7 @@ use std::{io, path::Path, sync::Arc};
 
 use super::{
     Lsn,
-    chain::{covering, header_block},
+    chain::{Chain, covering, header_block, missing},
     disk::{Disk, FsDisk},
     error::OpenError,
     frame::records,
@@ -107,7 +108,10 @@ impl Tail {
                 return Ok(false);
             }
             if self.reader()?.is_none() {
-                return self.none(limit, "the file is missing or was never finished");
+                if self.is_end(limit, "the file is missing or was never finished")? {
+                    return Ok(false);
+                }
+                continue;
             }
             if let Some(found) = self.find()? {
                 match self.take(&found, limit, out)? {
@@ -171,13 +175,53 @@ impl Tail {
                     }
                 }
             }
-            return self.none(limit, "a durable frame is missing");
+            if self.is_end(limit, "a durable frame is missing")? {
+                return Ok(false);
+            }
         }
     }
 
-    /// There is no frame: the end, unless the limit says that there is one.
-    fn none(&self, limit: Option<Lsn>, why: &str) -> Result<bool, OpenError> {
-        if limit.is_some() { Err(self.corrupt(why.to_owned())) } else { Ok(false) }
+    /// There is no frame: the end, unless the limit says that there is one, or files that do. False if there is one by
+    /// now.
+    fn is_end(&mut self, limit: Option<Lsn>, why: &str) -> Result<bool, OpenError> {
+        if limit.is_some() {
+            return Err(self.corrupt(why.to_owned()));
+        }
+        let Some(damage) = self.damage_behind()? else { return Ok(true) };
+        // A writer may have been between two looks: what is damaged for good is damaged now, too.
+        if self.has_moved()? {
+            self.locate()?;
+            return Ok(false);
+        }
+        if self.reader.is_some() && self.open_segment(self.position.segment + 1)?.is_some() {
+            return Ok(false);
+        }
+        Err(damage)
+    }
+
+    /// What is wrong with the files behind the one that was read to its end: there should be none, but one whose making
+    /// was cut short.
+    fn damage_behind(&self) -> Result<Option<OpenError>, OpenError> {
+        let disk = self.disk.as_ref();
+        let chain = match Chain::of(disk) {
+            Err(damage @ OpenError::Corrupt { .. }) => return Ok(Some(damage)),
+            chain => chain?,
+        };
+        let next = self.position.segment + u32::from(self.reader.is_some());
+        for segment in next.max(chain.first)..=chain.last {
+            let name = file_name(segment);
+            let failed = |error| OpenError::io(disk, "read", &name, error);
+            let (mut reader, block) = match SegmentReader::open(disk, segment) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(missing(disk, segment))),
+                opened => opened.map_err(failed)?,
+            };
+            let unread = matches!(block, Block::Header(_) | Block::Newer { .. });
+            if unread || segment < chain.last || reader.rest(HEADER_BLOCK as u64).map_err(failed)?.junk_end.is_some() {
+                let why = if unread { "its records don't follow" } else { "its header does not hold" };
+                return Ok(Some(OpenError::corrupt(disk, &name, 0, why)));
+            }
+        }
+        Ok(None)
     }
 
     fn corrupt(&self, why: String) -> OpenError {

@@ -25,6 +25,7 @@ use super::disk::Disk;
 use super::{
     disk::{Access, DiskFile, FolderLock},
     frame::{FrameBuffer, LARGEST_PAYLOAD, MAX_PAYLOAD, Place, seal},
+    segment::{file_name, segment_number},
     sim_disk::{Fault, Flaw},
     *,
 };
@@ -406,6 +407,37 @@ fn rot_at_the_end_of_a_segment_that_others_follow_is_refused() {
         missing.lose(name);
         assert!(matches!(open(&missing), Err(OpenError::Corrupt { file, .. }) if file == Path::new("sim").join(name)));
     }
+}
+
+#[test]
+fn a_reader_without_a_limit_ends_at_the_end_and_takes_no_missing_file_or_rotten_header_for_it() {
+    let disk = SimDisk::new(2);
+    History::default().live(&disk, 2 * COMMITS).unwrap();
+    let read = |disk: &SimDisk| Tail::on(Arc::new(disk.clone())).and_then(|mut tail| read_all(&mut tail, None));
+    assert_eq!(read(&disk).unwrap(), open(&disk.copy()).unwrap().1);
+    let names: Vec<_> = disk.names().into_iter().filter(|name| name.ends_with(".journal")).collect();
+    assert!(names.len() > 3, "{names:?}");
+    for name in &names {
+        let rotten = disk.copy();
+        rotten.rot(name, 100 * 8);
+        let refused = read(&rotten);
+        assert!(matches!(&refused, Err(OpenError::Corrupt { .. })), "{name}: {refused:?}");
+        let missing = disk.copy();
+        missing.lose(name);
+        // Nothing tells of a last file that is gone.
+        if Some(name) != names.last() {
+            let refused = read(&missing);
+            assert!(matches!(&refused, Err(OpenError::Corrupt { .. })), "{name}: {refused:?}");
+        }
+    }
+    // A last one whose making was cut short is none.
+    let last = names.last().unwrap();
+    let before = read(&disk).unwrap();
+    let unfinished = disk.copy();
+    let next = file_name(segment_number(last).unwrap() + 1);
+    drop(unfinished.open(&next, Access::Create).unwrap());
+    unfinished.with_file(&next, |bytes| bytes.resize(5_000, 0));
+    assert_eq!(read(&unfinished).unwrap(), before);
 }
 
 #[test]
