@@ -56,7 +56,7 @@ pub(crate) use {
     disk::FolderLock,
     frame::FrameBuffer,
     secret::{SECRET_FILE, keep_secret},
-    segment::{Identity, SegmentHeader, SegmentWriter, Sizes, file_name},
+    segment::{Identity, SegmentHeader, SegmentWriter, Sizes, VERSION, file_name},
 };
 
 pub use error::{CompactError, JournalError, OpenError};

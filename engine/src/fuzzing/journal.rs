@@ -14,7 +14,7 @@ use crate::{
     engine::JournalReader,
     journal::{
         Change, Disk, FrameBuffer, Identity, JournalOptions, Record, SECRET_FILE, SegmentHeader, SegmentWriter, Sizes,
-        Tail, file_name,
+        Tail, VERSION, file_name,
     },
 };
 
@@ -142,7 +142,7 @@ fn keep_secret(shelf: &Shelf) {
 }
 
 fn header(segment: u32, first: u64) -> SegmentHeader {
-    SegmentHeader { identity: IDENTITY, segment, first, epoch: 1, last: 0 }
+    SegmentHeader { identity: IDENTITY, segment, first, epoch: 1, last: 0, version: VERSION }
 }
 
 /// Begins a segment with a header that holds.

@@ -199,7 +199,7 @@ impl Scan<'_, '_> {
             let failed = |error| OpenError::io(disk.as_ref(), "create", &file_name(1), error);
             let engine_id = random_u64(disk.as_ref()).map_err(failed)?;
             let identity = Identity { engine_id, salt: random_u64(disk.as_ref()).map_err(failed)? };
-            let header = SegmentHeader { identity, segment: 1, first: 1, epoch: 1, last: 0 };
+            let header = SegmentHeader { identity, segment: 1, first: 1, epoch: 1, last: 0, version: VERSION };
             return Ok((SegmentWriter::create(disk, header, sizes).map_err(failed)?, identity));
         };
         let name = file_name(header.segment);

@@ -39,7 +39,7 @@ use super::{
     error::{CompactError, OpenError},
     frame::{FrameBuffer, MAX_PAYLOAD, records},
     record::Record,
-    segment::{Block, HEADER_BLOCK, SegmentHeader, SegmentReader, SegmentWriter, Sizes, file_name},
+    segment::{Block, HEADER_BLOCK, SegmentHeader, SegmentReader, SegmentWriter, Sizes, VERSION, file_name},
     tail::Tail,
 };
 use crate::core::Timestamp;
@@ -273,7 +273,7 @@ fn read(disk: &Arc<dyn Disk>, prefix: &Prefix, rewrite: &mut impl Rewrite) -> Re
 
 /// The second pass and the third; says how many bytes of frames the draft has, and how many records it left out.
 fn write(disk: &Arc<dyn Disk>, prefix: &Prefix, rewrite: &mut impl Rewrite) -> Result<(u64, u64), CompactError> {
-    let header = SegmentHeader { first: 1, epoch: 1, last: prefix.last, ..prefix.header };
+    let header = SegmentHeader { first: 1, epoch: 1, last: prefix.last, version: VERSION, ..prefix.header };
     let failed = io_at(disk.as_ref(), "write", DRAFT);
     let sizes = Sizes { segment_bytes: u64::MAX, fill_bytes: 1 };
     let writer = SegmentWriter::draft(disk, DRAFT, header, sizes).map_err(failed)?;

@@ -12,7 +12,9 @@
 //! number proves that all records before it were durable.
 //!
 //! The last record number stands in a segment that was rewritten, and says where it ends; it is 0 in all others, which
-//! grow. Version 1 had neither rewritten segments nor that field; a segment that was begun then is continued as it is.
+//! grow. Version 1 had neither rewritten segments nor that field, and no frame beyond 8 MiB; a segment that was begun
+//! then is continued as it is, and followed by another before such a frame: who reads version 1 alone would take it for
+//! a torn one.
 //!
 //! Frames are written over zeros that are there already: the file does not grow at each commit, and a sync writes
 //! data alone.
@@ -21,7 +23,7 @@ use std::{fmt, io, sync::Arc};
 
 use super::{
     disk::{Access, Disk, DiskFile},
-    frame::{ALIGNMENT, FRAME_HEADER, FrameHeader, MAGIC as FRAME_MAGIC, Part, Place, seal},
+    frame::{ALIGNMENT, FRAME_HEADER, FrameHeader, MAGIC as FRAME_MAGIC, MAX_PAYLOAD, Part, Place, seal},
     torn::is_torn,
 };
 
@@ -72,6 +74,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) epoch: u32,
     /// The last record, if the segment was rewritten; otherwise 0.
     pub(crate) last: u64,
+    /// The format that it is in.
+    pub(crate) version: u32,
 }
 
 /// What a header block turned out to be.
@@ -91,7 +95,7 @@ impl SegmentHeader {
             at += bytes.len();
         };
         put(&MAGIC);
-        put(&VERSION.to_le_bytes());
+        put(&self.version.to_le_bytes());
         put(&self.segment.to_le_bytes());
         put(&self.identity.engine_id.to_le_bytes());
         put(&self.identity.salt.to_le_bytes());
@@ -101,6 +105,11 @@ impl SegmentHeader {
         let crc = crc32fast::hash(&block[..CRC_AT]);
         block[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         block
+    }
+
+    /// Whether a frame with `payload` bytes may stand in the segment.
+    const fn takes(&self, payload: usize) -> bool {
+        self.version > FIRST_VERSION || payload <= MAX_PAYLOAD
     }
 
     /// Whether it stands for segments that are not there any more.
@@ -138,6 +147,7 @@ impl SegmentHeader {
                 first: u64::from_le_bytes(field(block, 32)?),
                 epoch: u32::from_le_bytes(field(block, 40)?),
                 last,
+                version,
             }))
         };
         read().unwrap_or(Block::Unreadable)
@@ -339,6 +349,7 @@ impl SegmentWriter {
 
     /// Makes the segment under the name `name`, which is not durable yet.
     pub(crate) fn draft(disk: &Arc<dyn Disk>, name: &str, header: SegmentHeader, sizes: Sizes) -> io::Result<Self> {
+        let header = SegmentHeader { version: VERSION, ..header };
         let file = disk.open(name, Access::Create)?;
         file.write_at(&header.encode(), 0)?;
         file.sync_data()?;
@@ -422,7 +433,8 @@ impl SegmentWriter {
     pub(crate) fn append_spanning(&mut self, frame: &mut [u8], part: Part, epoch: u32, span: u64) -> io::Result<()> {
         let length = frame.len() as u64;
         let holds_frames = self.end > HEADER_BLOCK as u64;
-        if holds_frames && self.end + length > self.sizes.segment_bytes {
+        let is_full = holds_frames && self.end + length > self.sizes.segment_bytes;
+        if is_full || !self.header.takes(part.payload) {
             self.rotate(epoch)?;
         }
         let place = Place { salt: self.header.identity.salt, segment: self.header.segment, offset: self.end };

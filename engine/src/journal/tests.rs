@@ -25,7 +25,7 @@ use super::disk::Disk;
 use super::{
     disk::{Access, DiskFile, FolderLock},
     frame::{FrameBuffer, LARGEST_PAYLOAD, MAX_PAYLOAD, Place, seal},
-    segment::{file_name, segment_number},
+    segment::{Block, HEADER_BLOCK, SegmentReader, file_name, segment_number},
     sim_disk::{Fault, Flaw},
     *,
 };
@@ -737,6 +737,72 @@ fn a_long_list_of_buyers_and_a_large_append_come_back_whole() {
         }
     }
     assert_eq!(read, buyers);
+}
+
+/// Makes the first segment one of format 1.
+fn make_version_1(disk: &SimDisk) {
+    disk.with_file(FIRST, |bytes| {
+        bytes[8..12].copy_from_slice(&1_u32.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..HEADER_BLOCK - 4]);
+        bytes[HEADER_BLOCK - 4..HEADER_BLOCK].copy_from_slice(&crc.to_le_bytes());
+    });
+}
+
+/// The files of format 1 that have a frame which format 1 doesn't know.
+fn beyond_version_1(disk: &SimDisk) -> Vec<String> {
+    let mut names = disk.names();
+    names.retain(|name| {
+        let Some(segment) = segment_number(name) else { return false };
+        let (mut reader, block) = SegmentReader::open(disk, segment).unwrap();
+        let Block::Header(header) = block else { panic!("{name}: {block:?}") };
+        let (mut end, mut beyond) = (HEADER_BLOCK as u64, false);
+        while let Some(found) = reader.find(end).unwrap() {
+            beyond |= header.version == 1 && found.header.payload > MAX_PAYLOAD;
+            end = found.end;
+        }
+        beyond
+    });
+    names
+}
+
+fn append_buyers(journal: &Plain, count: u64) {
+    let buyers: Vec<_> = (0..count).map(Buyer::from).collect();
+    let ((), end) = journal.append(|batch| batch.push(&Record::Registered { sale: 1, buyers })).unwrap();
+    journal.commit(end).unwrap();
+}
+
+#[test]
+fn a_segment_of_version_1_is_followed_by_another_before_a_frame_that_version_1_does_not_know() {
+    let options = JournalOptions::at(Timestamp::MIN);
+    let disk = SimDisk::new(8);
+    open_with(&disk, options).unwrap().0.close().unwrap();
+    make_version_1(&disk);
+    let (journal, _) = open_with(&disk, options).unwrap();
+    append_buyers(&journal, 20_000);
+    assert_eq!(journal.segment(), 1, "it is continued");
+    append_buyers(&journal, 600_000);
+    assert_eq!((journal.segment(), beyond_version_1(&disk)), (2, Vec::new()));
+    append_buyers(&journal, 600_000);
+    assert_eq!(journal.segment(), 2, "the second is of the present format, and takes it");
+    drop(journal);
+    let replayed = open_with(&disk, options).unwrap().1;
+    let buyers: usize = replayed
+        .iter()
+        .map(|record| if let Record::Registered { buyers, .. } = record { buyers.len() } else { 0 })
+        .sum();
+    assert_eq!(buyers, 1_220_000);
+}
+
+#[test]
+fn control_a_frame_that_version_1_does_not_know_is_found() {
+    let options = JournalOptions::at(Timestamp::MIN);
+    let disk = SimDisk::new(8);
+    let (journal, _) = open_with(&disk, options).unwrap();
+    append_buyers(&journal, 600_000);
+    drop(journal);
+    assert_eq!(beyond_version_1(&disk), Vec::<String>::new());
+    make_version_1(&disk);
+    assert_eq!(beyond_version_1(&disk), [FIRST]);
 }
 
 /// Counts when it settles.
