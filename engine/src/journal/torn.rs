@@ -8,9 +8,10 @@
 //! took the bytes; or its beginning, if the next opening died while it cleared what was left. Rot leaves the frame
 //! where it was. Where a frame has such zeros of its own, rot of one bit is still found: the checksum tells which.
 //!
-//! The limit: rot that turns a whole sector's part of the frame to zeros, or its last byte, can't be told from a torn
-//! write. Nor can rot of more than one bit in a frame that ends with a zero, or of more than a bit in its length; the
-//! padding sees to it that few end so.
+//! The limit: rot that turns to zeros the frame's first byte, a whole sector's part of it, or its end from some byte
+//! on, can't be told from a torn write; one bit is enough where a frame without padding ends with a byte of one set
+//! bit. Nor can rot of more than one bit (or of one, in a frame beyond what is searched) that makes the length greater,
+//! or in a frame that has such zeros of its own, as one that ends with a zero byte; the padding sees to it that few do.
 
 use super::frame::{FRAME_HEADER, FrameHeader, Place, records};
 
@@ -138,6 +139,9 @@ mod tests {
         core::{Buyer, Timestamp},
     };
 
+    /// Where a frame has its payload's length.
+    const LENGTH: usize = 4;
+
     /// A frame at `offset`, its trailing zeros left out, as a reader sees it.
     fn frame(offset: u64, notes: u32, ends_with_zero: bool) -> Vec<u8> {
         let mut buffer = FrameBuffer::new(MAX_PAYLOAD);
@@ -260,6 +264,37 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_rot_of_a_last_frame_is_taken_for_a_torn_write_and_what_is_not() {
+        let offset = 4_096;
+        let rotten = |mut frame: Vec<u8>, changes: &[(usize, u8)]| {
+            for &(at, bits) in changes {
+                frame[at] ^= bits;
+            }
+            is_torn(&left(frame), place(offset))
+        };
+        let plain = || frame(offset, 40, false);
+        // Zeros where a crash leaves them: the first byte, a sector, the end; and there one bit may be all there is.
+        assert!(rotten(plain(), &[(0, 0xf5)]));
+        let mut sector = plain();
+        sector[512..1_024].fill(0);
+        assert!(is_torn(&left(sector), place(offset)));
+        let unpadded = || frame(offset, 4, false);
+        assert_eq!((unpadded().len(), unpadded().last()), (FRAME_HEADER + 4 * 26, Some(&1)));
+        assert!(rotten(unpadded(), &[(FRAME_HEADER + 4 * 26 - 1, 1)]));
+        // A greater length, by more than a bit, and not a smaller one.
+        assert_eq!(plain()[LENGTH..LENGTH + 2], (40_u16 * 26).to_le_bytes());
+        assert!(rotten(plain(), &[(LENGTH + 1, 0x18)]) && !rotten(plain(), &[(LENGTH + 1, 0x10)]));
+        assert!(!rotten(plain(), &[(LENGTH, 0x10), (LENGTH + 1, 4)]));
+        // More than a bit where the frame ends with a zero, and not elsewhere.
+        let zero = || frame(offset, 21, true);
+        assert!(rotten(zero(), &[(40, 3)]) && !rotten(zero(), &[(40, 1)]) && !rotten(plain(), &[(40, 3)]));
+        // One bit in a frame that is too large to search, and has such zeros.
+        let large = frame(offset, 2_600, true);
+        assert!(large.len() > SEARCHED && rotten(large.clone(), &[(40, 1)]));
+        assert!(!rotten(frame(offset, 2_600, false), &[(40, 1)]));
     }
 
     #[test]
