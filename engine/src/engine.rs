@@ -12,6 +12,7 @@
 //! stages    who may buy, who may register   shipping  orders on their way
 //! request   what users ask for              keys      which hold a request's key has made
 //! feed      orders, for a sink              reader    orders, from a folder
+//! salvage   orders, from a damaged one
 //! waitlist  who is next when units come back
 //! create    sales, one or very many         changes   the window, the cap, and the kill switch
 //! faces     which unit is which             detail    what stands beside a hold's record
@@ -42,6 +43,7 @@ mod reader;
 mod recovery;
 mod request;
 mod sale;
+mod salvage;
 mod settle;
 mod shipping;
 mod source;
@@ -94,6 +96,7 @@ pub use pending::Pending;
 pub use reader::JournalReader;
 pub use request::{Request, RequestKey, RequestKeyError};
 pub use sale::{Hold, Sale};
+pub use salvage::{Salvage, Salvaged, SalvagedOrder};
 pub use source::{Identity, SaleHead, SoldRecord, Source};
 pub use state::SaleState;
 pub use tick::Ticked;

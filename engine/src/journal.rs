@@ -27,6 +27,7 @@ mod frame;
 mod record;
 mod recovery;
 mod rewrite;
+mod salvage;
 mod secret;
 mod segment;
 #[cfg(any(test, feature = "sim"))]
@@ -45,6 +46,7 @@ pub(crate) use record::{
     DetailRecord, HeldRecord, Notice, Record, Unqueued,
 };
 pub(crate) use rewrite::Rewrite;
+pub(crate) use salvage::{Piece, Salvage};
 pub(crate) use secret::read_secret;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use sim_disk::{Fault, Flaw, SimDisk};
@@ -61,6 +63,7 @@ pub(crate) use {
 
 pub use error::{CompactError, JournalError, OpenError};
 pub use rewrite::Compacted;
+pub use salvage::{Damage, DamagedPlace};
 pub use stats::JournalStats;
 
 /// A position in the journal: the number of the last record before it. Records count from 1.

@@ -22,8 +22,9 @@ pub use engine::{
     EnrollError, Enrolled, Event, EventKind, Events, ExtendError, Face, FaceValue, FileSink, FileSinkError, Hold,
     Identity, JoinError, JournalReader, Left, Message, MessageId, MessageIdError, MessageKind, MessageSink, NoSuchSale,
     Options, Outbox, Pending, Place, Receipt, Rejection, Request, RequestKey, RequestKeyError, Sale, SaleHead,
-    SaleState, SeekError, ShipError, SoldRecord, Source, Ticked, Unit, UnitsError, Waiting,
+    SaleState, Salvage, Salvaged, SalvagedOrder, SeekError, ShipError, SoldRecord, Source, Ticked, Unit, UnitsError,
+    Waiting,
 };
-pub use journal::{CompactError, Compacted, JournalError, JournalStats, OpenError};
+pub use journal::{CompactError, Compacted, Damage, DamagedPlace, JournalError, JournalStats, OpenError};
 pub use payment::{PaymentId, PaymentIdError};
 pub use spec::{Amounts, Audience, FaceError, SaleSpec, SpecError, Units, WaitOrder, Waitlist};

@@ -30,6 +30,8 @@ pub(crate) const SLOT_BITS: u32 = 30;
 const FIELD_BITS: u32 = GENERATION_BITS + SLOT_BITS;
 const FIELD_MASK: u64 = (1 << FIELD_BITS) - 1;
 const EPOCH_MASK: u16 = (1 << 12) - 1;
+/// How many openings back a token is known.
+pub(crate) const EPOCHS: usize = 1 << 12;
 const TEXT: usize = 26;
 
 /// A hold's name outside the process: 26 characters, letters and digits only, upper or lower case.
@@ -213,7 +215,7 @@ impl TokenKeys {
     }
 
     /// How many openings ago `key_epoch` was the present one; at most 4,095.
-    fn age(&self, key_epoch: u16) -> usize {
+    pub(crate) fn age(&self, key_epoch: u16) -> usize {
         usize::from(self.key_epoch().wrapping_sub(key_epoch) & EPOCH_MASK)
     }
 

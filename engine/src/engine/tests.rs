@@ -16,6 +16,7 @@ mod lives;
 mod messages;
 mod older;
 mod paid_late;
+mod salvage;
 mod seams;
 mod secrets;
 mod shops;

@@ -5,16 +5,17 @@
 //! 2. A refusal names the folder, damage the file and the offset; and damage has changed no byte.
 //! 3. One that was opened adds up, sells on, and is the same when it is opened again.
 //! 4. A record that is read at all has one spelling: it encodes to the bytes that it was read from.
+//! 5. A salvage comes to an end; of a journal that was opened it tells every order, and no damage.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::shelf::Shelf;
 use crate::{
-    Audit, Engine, ManualClock, OpenError, Timestamp,
+    Audit, Engine, ManualClock, OpenError, Salvage, Salvaged, Timestamp,
     engine::JournalReader,
     journal::{
-        Change, Disk, FrameBuffer, Identity, JournalOptions, Record, SECRET_FILE, SegmentHeader, SegmentWriter, Sizes,
-        Tail, VERSION, file_name,
+        Change, Disk, FrameBuffer, Identity, JournalOptions, Record, SECRET_FILE, Salvage as SalvagedJournal,
+        SegmentHeader, SegmentWriter, Sizes, Tail, VERSION, file_name,
     },
 };
 
@@ -166,6 +167,7 @@ fn open(shelf: &Shelf) -> Result<(Engine, Arc<ManualClock>), OpenError> {
 /// The properties at the top of this file.
 fn holds(shelf: &Shelf) {
     let before = shelf.image();
+    let salvaged = salvage(shelf);
     let (engine, clock) = match open(shelf) {
         Ok(opened) => opened,
         Err(error) => return refusal_holds(shelf, &before, &error),
@@ -173,6 +175,7 @@ fn holds(shelf: &Shelf) {
     adds_up(&engine);
     let known: u64 = engine.audit().iter().map(|audit| audit.orders).sum();
     assert_eq!(orders(shelf), known, "a reader and the engine see other orders");
+    assert_eq!(salvaged, (known, 0), "a salvage and the engine see other orders, or it sees damage");
     if let Some(mut outbox) = engine.outbox().expect("the journal was just read") {
         while {
             let mut messages = Vec::new();
@@ -213,6 +216,22 @@ fn orders(shelf: &Shelf) -> u64 {
         orders += 1;
     }
     orders
+}
+
+/// How many orders a salvage tells, and how many damages.
+fn salvage(shelf: &Shelf) -> (u64, u64) {
+    let journal = SalvagedJournal::on(Arc::new(shelf.clone())).expect("a shelf never fails");
+    let (mut orders, mut damages) = (0, 0);
+    for piece in Salvage::of(journal, Some(SECRET)) {
+        match piece.expect("a shelf never fails") {
+            Salvaged::Order(_) => orders += 1,
+            Salvaged::Damage(damage) => {
+                assert!(!damage.places.is_empty(), "a damage that is nowhere");
+                damages += 1;
+            }
+        }
+    }
+    (orders, damages)
 }
 
 /// Buys, cancels and lets time pass, as long as the sales go along with it.

@@ -112,6 +112,20 @@ impl FsDisk {
         }
         Ok(Self::at(path))
     }
+
+    /// Keeps everybody from writing here, and writes nothing: none if nobody ever did. `WouldBlock` if somebody has the
+    /// folder.
+    pub(crate) fn lock_to_read(&self) -> io::Result<Option<Box<dyn FolderLock>>> {
+        let file = match File::open(self.folder.join(LOCK)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(Box::new(FsLock { _file: file }))),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
 }
 
 impl Disk for FsDisk {

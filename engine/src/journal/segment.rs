@@ -36,6 +36,7 @@ pub(crate) const HEADER_BLOCK: usize = 4_096;
 
 const MAGIC: [u8; 8] = *b"SELLOUTJ";
 const CRC_AT: usize = HEADER_BLOCK - 4;
+const SALT_AT: usize = 24;
 /// How much is read at once.
 const READ_AHEAD: usize = 256 << 10;
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
@@ -117,6 +118,25 @@ impl SegmentHeader {
         self.last > 0
     }
 
+    /// The salts that a header block which doesn't hold may have had: as it stands there, or with the one byte of it
+    /// changed that makes the block hold.
+    fn salts(block: &[u8]) -> Vec<u64> {
+        let salt_of = |block: &[u8]| u64::from_le_bytes(*block[SALT_AT..].first_chunk().expect("a whole block"));
+        let mut salts = vec![salt_of(block)];
+        let mut block = block.to_vec();
+        for at in SALT_AT..SALT_AT + 8 {
+            let found = block[at];
+            for byte in 0..=u8::MAX {
+                block[at] = byte;
+                if let Block::Header(header) = Self::decode(&block) {
+                    salts.push(header.identity.salt);
+                }
+            }
+            block[at] = found;
+        }
+        salts
+    }
+
     /// What the bytes at the beginning of a segment say.
     pub(crate) fn decode(block: &[u8]) -> Block {
         fn field<const N: usize>(block: &[u8], at: usize) -> Option<[u8; N]> {
@@ -142,7 +162,7 @@ impl SegmentHeader {
                 segment: u32::from_le_bytes(field(block, 12)?),
                 identity: Identity {
                     engine_id: u64::from_le_bytes(field(block, 16)?),
-                    salt: u64::from_le_bytes(field(block, 24)?),
+                    salt: u64::from_le_bytes(field(block, SALT_AT)?),
                 },
                 first: u64::from_le_bytes(field(block, 32)?),
                 epoch: u32::from_le_bytes(field(block, 40)?),
@@ -219,6 +239,39 @@ impl SegmentReader {
             return Ok(None);
         }
         Ok(Some(Found { header, offset, end: offset + length as u64 }))
+    }
+
+    /// The first valid frame at `offset` or behind it.
+    pub(crate) fn find_from(&mut self, offset: u64) -> io::Result<Option<Found>> {
+        let mut at = offset;
+        while self.load(at, FRAME_HEADER)? {
+            if self.bytes(at, FRAME_MAGIC.len()) == FRAME_MAGIC
+                && let Some(found) = self.find(at)?
+            {
+                return Ok(Some(found));
+            }
+            at += ALIGNMENT as u64;
+        }
+        Ok(None)
+    }
+
+    /// Reads frames under `salt`, where the header doesn't tell.
+    pub(crate) fn assume(&mut self, salt: u64) {
+        self.salt = salt;
+    }
+
+    /// The salt under which frames of this segment hold, if its header is wrong elsewhere, or in one byte of it.
+    pub(crate) fn salt_by_frames(&mut self) -> io::Result<Option<u64>> {
+        if !self.load(0, HEADER_BLOCK)? {
+            return Ok(None);
+        }
+        for salt in SegmentHeader::salts(self.bytes(0, HEADER_BLOCK)) {
+            self.assume(salt);
+            if self.find_from(HEADER_BLOCK as u64)?.is_some() {
+                return Ok(Some(salt));
+            }
+        }
+        Ok(None)
     }
 
     /// Where the frame with record `number` is, and with which record it begins, as far as the frames' headers lead

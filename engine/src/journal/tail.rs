@@ -368,7 +368,7 @@ enum Taken {
 }
 
 /// What of `record`, which stands for the numbers from `number` up to before `end`, is not before `next`.
-fn behind(record: Record, number: u64, end: u64, next: u64) -> Option<Record> {
+pub(super) fn behind(record: Record, number: u64, end: u64, next: u64) -> Option<Record> {
     match record {
         record if number >= next => Some(record),
         _ if end <= next => None,
