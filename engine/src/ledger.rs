@@ -50,7 +50,7 @@ pub use error::LedgerError;
 pub use link::probe;
 pub use messages::{MessagesDriver, MessagesError, MessagesStatus, RedisMessages, Unsent};
 pub use status::{Connection, LedgerStatus, SaleStatus, Undelivered};
-pub use verify::{SaleComparison, verify};
+pub use verify::{SaleComparison, Writer, delivered, verify};
 
 #[cfg(feature = "sim")]
 pub(crate) use messages::{POST, words as message_words};

@@ -18,7 +18,7 @@ use sellout::{
     Buyer, PaymentId, Timestamp,
     ledger::{
         Connection, Identity, LedgerDriver, LedgerError, Options, RedisLedger, SaleComparison, SaleHead, SoldRecord,
-        Source, probe, verify,
+        Source, Writer, probe, verify,
     },
 };
 use sellout_testkit::{PATIENCE, RedisServer, eventually};
@@ -364,6 +364,31 @@ fn verify_catches_what_delivery_must_not_do() {
     assert_eq!(tampered("HINCRBY sellout:{mx3}:ledger units 1"), (0, 0, 0));
     assert_eq!(tampered("HINCRBY sellout:{mx3}:ledger last -1"), (0, 0, 0));
     assert_eq!(tampered("FLUSHALL"), (30, 0, 0));
+}
+
+#[test]
+fn verify_says_who_delivered_and_what_is_there_is_read_back_by_number() {
+    let (server, shelf) = (RedisServer::start(), Arc::new(Shelf::new(5, 1)));
+    let writer = |source: &Shelf| compare(&server, source).remove(0).writer;
+    shelf.sell("mx3", 50);
+    assert_eq!(writer(&shelf), Writer::Nobody);
+    assert_delivered(&deliver(&server.url(), &shelf, options()), &server, &shelf);
+    assert_eq!((writer(&shelf), writer(&shelf.copy(6, 2))), (Writer::Ours, Writer::Ours));
+    assert_eq!(writer(&shelf.copy(4, 3)), Writer::LaterOpening { epoch: 5 });
+    assert_eq!(writer(&shelf.copy(5, 2)), Writer::OtherCopy);
+    let other = Shelf::of(Identity::new(8, 5, 1));
+    other.sell("mx3", 50);
+    assert_eq!(writer(&other), Writer::OtherEngine { engine: 7 });
+
+    let read = |numbers| block_on(sellout::ledger::delivered(&server.url(), "mx3", numbers, &options())).unwrap();
+    let sold = |numbers: std::ops::RangeInclusive<u64>| numbers.map(|number| Shelf::record("mx3", number));
+    assert_eq!(read(10..=20), sold(10..=20).collect::<Vec<_>>());
+    assert_eq!(read(48..=u64::MAX), sold(48..=50).collect::<Vec<_>>(), "up to the watermark");
+    server.tell("HDEL sellout:{mx3}:sales 12");
+    server.tell("HSET sellout:{mx3}:sales 13 nothing");
+    assert_eq!(read(11..=14), sold(11..=11).chain(sold(14..=14)).collect::<Vec<_>>());
+    server.tell("HSET sellout:{mx3}:ledger epoch often");
+    assert_eq!(writer(&shelf), Writer::Unreadable);
 }
 
 #[test]

@@ -9,8 +9,9 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::{
+    baskets,
     orders::{Order, global},
-    source::SoldRecord,
+    source::{Identity, SoldRecord},
     state::Extent,
 };
 use crate::{
@@ -53,6 +54,12 @@ impl JournalReader {
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, OpenError> {
         let dir = dir.as_ref();
         Ok(Self::of(Tail::open(dir)?, *read_secret(dir)?.bytes()))
+    }
+
+    /// Whose journal it is, and in which opening, as far as it was read.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        self.books.identity(self.tail.engine_id()?)
     }
 
     /// The journal of `tail`, from where it stands.
@@ -122,6 +129,17 @@ impl Books {
     pub(super) fn new(secret: Option<[u8; 32]>) -> Self {
         let secret = secret.map(Zeroizing::new);
         Self { secret, openings: Vec::new(), keys: None, sales: HashMap::new(), lossy: false }
+    }
+
+    /// The last opening that was told of.
+    pub(super) fn identity(&self, engine: u64) -> Option<Identity> {
+        let epoch = u32::try_from(self.openings.len()).ok()?;
+        Some(Identity::new(engine, epoch, self.openings.last().copied()??))
+    }
+
+    /// The sales whose names were told, without that of all baskets.
+    pub(super) fn sales(&self) -> impl Iterator<Item = &str> {
+        self.sales.values().map(|outline| outline.name.as_str()).filter(|name| *name != baskets::NAME)
     }
 
     /// Records were lost here.

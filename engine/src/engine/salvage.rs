@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     reader::{Books, Sold},
-    source::SoldRecord,
+    source::{Identity, SoldRecord},
 };
 use crate::journal::{self, Damage, OpenError, Piece, read_secret};
 
@@ -30,7 +30,7 @@ use crate::journal::{self, Damage, OpenError, Piece, read_secret};
 /// let sale = engine.create(SaleSpec::new("books", 200))?;
 /// sale.reserve(7, 1)?.confirm(1_001)?.wait()?;
 /// engine.close()?;
-/// # drop((sale, engine));
+/// # drop(sale);
 ///
 /// for piece in Salvage::open(&dir)? {
 ///     match piece? {
@@ -90,6 +90,17 @@ impl Salvage {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whose journal it is, and in which opening, as far as it was read and can be told.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        self.books.identity(self.journal.engine_id()?)
+    }
+
+    /// The names of the sales that were told of so far, also of those without an order, in no order.
+    pub fn sales(&self) -> impl Iterator<Item = &str> {
+        self.books.sales()
     }
 
     /// The journal that is read by `journal`.

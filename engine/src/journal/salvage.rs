@@ -176,6 +176,11 @@ impl Salvage {
         Ok(salvage)
     }
 
+    /// Whose journal it is; none if no header holds.
+    pub(crate) fn engine_id(&self) -> Option<u64> {
+        self.identity.map(|identity| identity.engine_id)
+    }
+
     /// The next frame that holds, or what is between; none at the end.
     pub(crate) fn next_piece(&mut self) -> Result<Option<Piece>, OpenError> {
         loop {

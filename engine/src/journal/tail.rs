@@ -79,6 +79,11 @@ impl Tail {
         self.position
     }
 
+    /// Whose journal it is; none before its first segment is there.
+    pub(crate) fn engine_id(&self) -> Option<u64> {
+        self.identity.map(|identity| identity.engine_id)
+    }
+
     /// Whether the frame that was read last is of a segment that was rewritten.
     pub(crate) fn is_in_rewritten(&self) -> bool {
         self.position.last > 0

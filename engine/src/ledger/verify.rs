@@ -3,7 +3,7 @@
 //! It shares the keys and the text of a record with delivery, and nothing else: neither its watermarks nor its
 //! memory. It writes nothing.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, ops::RangeInclusive, sync::Arc};
 
 use super::{
     Options,
@@ -11,13 +11,55 @@ use super::{
     dial::{Dial, Tcp},
     endpoint::Endpoint,
     error::LedgerError,
-    link::Link,
+    link::{Link, Mark},
     row::{self, Keys},
 };
-use crate::{SaleHead, SoldRecord, Source};
+use crate::{Identity, SaleHead, SoldRecord, Source};
 
 /// How many records are compared in one round trip.
 const PAGE: usize = 1_000;
+
+/// Who delivered a sale last, as Redis says, held against the journal's identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Writer {
+    /// Nobody so far.
+    Nobody,
+    /// This engine, in this opening or an earlier one.
+    Ours,
+    /// Another engine: the orders in Redis are none of this journal.
+    OtherEngine {
+        /// Which.
+        engine: u64,
+    },
+    /// This engine, in an opening that the journal doesn't know: it is an older copy.
+    LaterOpening {
+        /// Which.
+        epoch: u32,
+    },
+    /// Another copy of this journal, which was opened as often.
+    OtherCopy,
+    /// Redis has something else there than what a ledger writes.
+    Unreadable,
+}
+
+impl Writer {
+    fn of(mark: &Mark, ours: Identity) -> Self {
+        let number = |text: &str| u64::from_str_radix(text, 16).ok();
+        let Some(engine) = mark.engine.as_deref() else { return Self::Nobody };
+        let epoch = mark.epoch.as_deref().and_then(|epoch| epoch.parse::<u32>().ok());
+        let incarnation = mark.incarnation.as_deref().and_then(number);
+        match (number(engine), epoch, incarnation) {
+            (Some(engine), ..) if engine != ours.engine => Self::OtherEngine { engine },
+            (Some(_), Some(epoch), Some(_)) if epoch > ours.epoch => Self::LaterOpening { epoch },
+            (Some(_), Some(epoch), Some(incarnation)) if epoch == ours.epoch && incarnation != ours.incarnation => {
+                Self::OtherCopy
+            }
+            (Some(_), Some(_), Some(_)) => Self::Ours,
+            _ => Self::Unreadable,
+        }
+    }
+}
 
 /// One sale in Redis, held against the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +67,8 @@ const PAGE: usize = 1_000;
 pub struct SaleComparison {
     /// The sale's name.
     pub sale: String,
+    /// Who delivered it last.
+    pub writer: Writer,
     /// Records in the journal.
     pub expected: u64,
     /// Fields in Redis.
@@ -104,6 +148,37 @@ where
     Ok(comparisons)
 }
 
+/// Reads the records of `sale` that the Redis at `url` has under `numbers`, as far as it has them and they can be read:
+/// what a damaged journal has lost may still be there. The numbers may end beyond the watermark.
+///
+/// # Errors
+/// [`LedgerError`] if Redis can't be read, or a key holds something else than a ledger.
+pub async fn delivered(
+    url: &str,
+    sale: &str,
+    numbers: RangeInclusive<u64>,
+    options: &Options,
+) -> Result<Vec<SoldRecord>, LedgerError> {
+    let endpoint = Endpoint::parse(url, Arc::new(Tcp))?;
+    let mut link = Link::open(&endpoint, options.limits()).await?;
+    let keys = Keys::new(&options.prefix, sale);
+    let mut last = 0;
+    for mark in link.marks(&options.prefix, &[sale]).await? {
+        last = mark?.last;
+    }
+    let (mut next, last) = (*numbers.start(), last.min(*numbers.end()));
+    let mut records = Vec::new();
+    while next <= last {
+        let page: Vec<u64> = (next..=last).take(PAGE).collect();
+        let sequences: Vec<String> = page.iter().map(u64::to_string).collect();
+        let texts = link.texts(&keys, sale, &sequences).await?;
+        let found = page.iter().zip(texts).filter_map(|(sequence, text)| row::parse(*sequence, &text?));
+        records.extend(found);
+        next += page.len() as u64;
+    }
+    Ok(records)
+}
+
 async fn compare<D>(
     link: &mut Link<'_>,
     source: &dyn Source,
@@ -117,6 +192,7 @@ where
     let keys = Keys::new(&options.prefix, &name);
     let mut tally = SaleComparison {
         sale: name.clone(),
+        writer: Writer::Nobody,
         expected: last,
         found: 0,
         missing: 0,
@@ -155,6 +231,7 @@ where
     }
     for mark in link.marks(&options.prefix, &[name.as_str()]).await? {
         let mark = mark?;
+        tally.writer = Writer::of(&mark, source.identity());
         (tally.found, tally.watermark, tally.units) = (mark.fields, mark.last, mark.units);
     }
     if tally.found > tally.expected - tally.missing {
