@@ -68,8 +68,11 @@ Examples:
   loadgen audit --journal sales.journal
   loadgen audit --journal sales.journal --acks acks.txt
   loadgen audit --journal sales.journal --redis redis://127.0.0.1 --repair
+  loadgen audit --journal damaged.copy --redis redis://127.0.0.1 --export orders.jsonl
 
-Without --repair nothing is written, and a shop may go on selling meanwhile.
+Without --repair nothing is written to journal and Redis, and a shop may go on selling meanwhile; compare with Redis
+at rest. Of a damaged journal that no process has open, all is told: the places by file and offset; the orders before
+the damage and behind it; those that are lost, by number, and with --redis which of them stand there.
 
 Exit status: 0 all is equal, 99 something differs or the journal is damaged, 1 it can't be read, 2 a bad option.";
 
@@ -155,6 +158,10 @@ struct AuditArguments {
     /// How long the repair may take.
     #[arg(long, value_name = "SPAN", default_value = "5m")]
     redis_wait: Span,
+    /// Write every order that can be read to this new file, one JSON object a line; of a damaged journal, too, and with
+    /// --redis also the lost ones that stand there.
+    #[arg(long, value_name = "FILE")]
+    export: Option<PathBuf>,
     /// Deliver to Redis what is missing there. The journal is opened for that, as by a shop: no shop may have it open.
     #[arg(long, requires = "redis")]
     repair: bool,

@@ -6,6 +6,7 @@ mod changing;
 mod delivery;
 mod mail;
 mod prepare;
+mod salvaged;
 mod session;
 mod shop;
 
@@ -20,8 +21,9 @@ use std::{
 use sellout::{Clock, Digest, Driver, Engine, FaceValue, JournalReader, Sale, SoldRecord, Timestamp, Token};
 
 pub use self::{
-    books::{JournalBooks, deliver},
+    books::{JournalBooks, JournalDamage, deliver},
     delivery::RedisOptions,
+    salvaged::{Lost, SalvagedBooks, SalvagedSale},
     session::{EnginePending, EngineSession, EngineTicket},
 };
 use self::{delivery::Delivery, mail::Postman, shop::Shop};

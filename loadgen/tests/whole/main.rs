@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper's unwrap is the proof's own failure, as a test's is")]
 
+mod damaged;
+
 use std::{
     fs,
     path::{Path, PathBuf},
