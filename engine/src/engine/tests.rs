@@ -2,6 +2,7 @@
 
 mod answers;
 mod baskets;
+mod beside;
 mod changes;
 mod compaction;
 mod crashes;
