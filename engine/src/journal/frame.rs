@@ -31,7 +31,10 @@
 
 use crc32fast::Hasher;
 
-use super::record::{DecodeError, Record};
+use super::{
+    record::{DecodeError, Record},
+    torn::POLYNOMIAL,
+};
 
 /// The bytes before the payload.
 pub(crate) const FRAME_HEADER: usize = 32;
@@ -115,6 +118,25 @@ impl FrameHeader {
     pub(crate) fn difference(&self, frame: &[u8], place: Place) -> Option<u32> {
         (frame.len() == self.frame_length()).then(|| checksum(frame, place) ^ self.crc)
     }
+
+    /// A salt under which `frame`, the whole frame that starts with this header, holds at `offset` of `segment`: the
+    /// checksums of a journal are the same under it as under its own, if this is a frame of it.
+    pub(crate) fn salt(&self, frame: &[u8], segment: u32, offset: u64) -> u64 {
+        let place = [&segment.to_le_bytes()[..], &offset.to_le_bytes()].concat();
+        let parts = [&place, &frame[..CRC_AT], &frame[RECORDS_AT..]];
+        // The checksum's register behind the salt, found backwards; then the word that leads to it, behind a zero word.
+        let behind = parts.iter().rev().flat_map(|part| part.iter().rev()).fold(!self.crc, |it, byte| back(it, *byte));
+        let mut zero_word = Hasher::new();
+        zero_word.update(&[0; 4]);
+        let word = !zero_word.finalize() ^ (0..4).fold(behind, |register, _| back(register, 0));
+        u64::from(word) << 32
+    }
+}
+
+/// The register of the checksum before it took in `byte`.
+fn back(register: u32, byte: u8) -> u32 {
+    let step = |register: u32, _| if register >> 31 == 1 { (register ^ POLYNOMIAL) << 1 | 1 } else { register << 1 };
+    (0..8).fold(register, step) ^ u32::from(byte)
 }
 
 fn word(bytes: &[u8; FRAME_HEADER], at: usize) -> u32 {

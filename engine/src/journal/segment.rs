@@ -260,7 +260,8 @@ impl SegmentReader {
         self.salt = salt;
     }
 
-    /// The salt under which frames of this segment hold, if its header is wrong elsewhere, or in one byte of it.
+    /// The salt under which frames of this segment hold although its header doesn't: as the header has it, if that is
+    /// wrong elsewhere or in one byte of it; otherwise as two frames have it that follow each other.
     pub(crate) fn salt_by_frames(&mut self) -> io::Result<Option<u64>> {
         if !self.load(0, HEADER_BLOCK)? {
             return Ok(None);
@@ -270,6 +271,21 @@ impl SegmentReader {
             if self.find_from(HEADER_BLOCK as u64)?.is_some() {
                 return Ok(Some(salt));
             }
+        }
+        let mut at = HEADER_BLOCK as u64;
+        while self.load(at, FRAME_HEADER)? {
+            let header = self.bytes(at, FRAME_HEADER).first_chunk().and_then(FrameHeader::parse);
+            if let Some(header) = header
+                && self.load(at, header.frame_length())?
+            {
+                let salt = header.salt(self.bytes(at, header.frame_length()), self.segment, at);
+                self.assume(salt);
+                // The first holds by itself; the second tells.
+                if self.find(at + header.frame_length() as u64)?.is_some() {
+                    return Ok(Some(salt));
+                }
+            }
+            at += ALIGNMENT as u64;
         }
         Ok(None)
     }

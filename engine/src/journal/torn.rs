@@ -22,7 +22,7 @@ const SECTOR: u64 = 512;
 /// The largest frame in which the one bit is looked for: in a larger one a bit may fit by chance.
 const SEARCHED: usize = 64 << 10;
 /// The polynomial of CRC-32, its bits reflected.
-const POLYNOMIAL: u32 = 0xedb8_8320;
+pub(super) const POLYNOMIAL: u32 = 0xedb8_8320;
 
 /// Whether `left` may be what a crash left of a write at `place`; behind it are zeros for good.
 pub(crate) fn is_torn(left: &[u8], place: Place) -> bool {

@@ -115,7 +115,7 @@ fn ledger(
         }
     }
     for sale in &comparisons {
-        findings.judge(sale.is_exact(), &format_args!("ledger {}: {}", sale.sale, told(sale)));
+        findings.judge(sale.is_exact(), &format_args!("ledger {}: {}", sale.sale, told(sale, books.has_identity())));
     }
     Ok(filled)
 }
@@ -130,15 +130,15 @@ fn ranges(numbers: &[u64]) -> String {
     runs.map(run).collect::<Vec<_>>().join(", ")
 }
 
-/// A comparison in words, each with what to do.
-fn told(sale: &SaleComparison) -> String {
+/// A comparison in words, each with what to do; and whose orders these are, if it is known whose journal it is.
+fn told(sale: &SaleComparison, has_identity: bool) -> String {
     let SaleComparison { expected, found, missing, duplicates, different, watermark, units, expected_units, .. } = sale;
     if sale.is_exact() {
         return format!("all {} orders are in Redis, each once", grouped(*expected));
     }
     let [expected, found, watermark] = [expected, found, watermark].map(|number| grouped(*number));
     let mut what = vec![format!("{found} in Redis where the journal has {expected}")];
-    what.extend(whose(sale.writer));
+    what.extend(whose(sale.writer).filter(|_| has_identity));
     if *missing > 0 {
         what.push(format!("{} missing: --repair delivers them", grouped(*missing)));
     }

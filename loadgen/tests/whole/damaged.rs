@@ -197,6 +197,7 @@ fn harms(orders: &[Order]) -> Vec<(&'static str, Vec<Range<usize>>)> {
         ),
         ("the header", vec![byte(2_000)]),
         ("the header's salt, and an order", vec![byte(27), byte(frame(40).start + 36)]),
+        ("the header's sector, and an order", vec![sector(0), byte(frame(41).start + 36)]),
     ]
 }
 
@@ -337,6 +338,16 @@ fn orders_that_a_damaged_journal_has_lost_are_read_back_from_redis() {
         .collect();
     assert_eq!(found, known);
     assert_eq!(lines.iter().filter(|line| line["from"] == "redis").count(), 3);
+
+    // Also if the journal doesn't tell any more whose it is: the orders that both have do.
+    let nameless = |bytes: &mut Vec<u8>| {
+        change(bytes);
+        bytes[..512].fill(0);
+    };
+    let (exit, told, lines) = audit(&place, nameless, &["--redis", &url]);
+    // The first order of a sale that is compared is behind nothing that is lost.
+    assert!(exit == 99 && told.contains("Redis has") && !told.contains("another engine"), "{told}");
+    assert_eq!(lines.len(), 60, "{told}");
 
     // What Redis lacks, too, is not made up: the comparison ends before it.
     server.tell("FLUSHALL");

@@ -114,8 +114,12 @@ impl JournalBooks {
     pub fn fill(&mut self, url: &str, prefix: &str) -> Result<Vec<(String, SoldRecord)>, TargetError> {
         let Some(JournalDamage { salvaged: Ok(salvaged), .. }) = &self.damage else { return Ok(Vec::new()) };
         let options = Options::default().prefix(prefix);
-        // The opening that delivered last may be one of those that are lost.
-        let is_ours = |sale: &SaleComparison| matches!(sale.writer, Writer::Ours | Writer::LaterOpening { .. });
+        // The opening that delivered last may be one of those that are lost; or all that says whose journal it is: then
+        // equal orders do.
+        let is_ours = |sale: &SaleComparison| match self.identity {
+            Some(_) => matches!(sale.writer, Writer::Ours | Writer::LaterOpening { .. }),
+            None => sale.different == 0 && sale.expected > sale.missing,
+        };
         let ours: Vec<_> = self.compare(url, prefix)?.into_iter().filter(is_ours).map(|sale| sale.sale).collect();
         let mut filled = Vec::new();
         for (name, sale) in salvaged.sales.iter().filter(|(name, _)| ours.contains(name)) {
@@ -131,6 +135,12 @@ impl JournalBooks {
             orders.sort_by_key(|order| order.sequence);
         }
         Ok(filled)
+    }
+
+    /// Whether it is known whose journal it is; a damaged one may not tell.
+    #[must_use]
+    pub fn has_identity(&self) -> bool {
+        self.identity.is_some()
     }
 
     /// Every order, sale by sale.
