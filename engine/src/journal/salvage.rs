@@ -11,8 +11,8 @@
 //! frame that stands elsewhere. Where a frame should follow and none does it goes on at the next one that holds, in
 //! this file or a later one; the number of that one's first record tells how many are lost.
 //!
-//! Where no header tells the salt it is told by two frames that follow each other: both hold under the same one. Nobody
-//! else can have written such two: what customers choose is text, and a frame begins with bytes that no text has.
+//! Where no header tells the salt the frames do: it is the one under which most of them hold, and at least two. Nobody
+//! else can have written these: what customers choose is text, and a frame begins with bytes that no text has.
 //!
 //! What a crash leaves of the last write is no damage: nobody was told of it. Nor is what lies behind the last frame of
 //! a segment whose successor goes on with the next number.

@@ -19,7 +19,7 @@
 //! Frames are written over zeros that are there already: the file does not grow at each commit, and a sync writes
 //! data alone.
 
-use std::{fmt, io, sync::Arc};
+use std::{collections::BTreeMap, fmt, io, sync::Arc};
 
 use super::{
     disk::{Access, Disk, DiskFile},
@@ -261,7 +261,7 @@ impl SegmentReader {
     }
 
     /// The salt under which frames of this segment hold although its header doesn't: as the header has it, if that is
-    /// wrong elsewhere or in one byte of it; otherwise as two frames have it that follow each other.
+    /// wrong elsewhere or in one byte of it; otherwise the one under which most of them do, and at least two.
     pub(crate) fn salt_by_frames(&mut self) -> io::Result<Option<u64>> {
         if !self.load(0, HEADER_BLOCK)? {
             return Ok(None);
@@ -272,22 +272,20 @@ impl SegmentReader {
                 return Ok(Some(salt));
             }
         }
-        let mut at = HEADER_BLOCK as u64;
+        let (mut told, mut at) = (BTreeMap::<u64, u32>::new(), HEADER_BLOCK as u64);
         while self.load(at, FRAME_HEADER)? {
             let header = self.bytes(at, FRAME_HEADER).first_chunk().and_then(FrameHeader::parse);
             if let Some(header) = header
                 && self.load(at, header.frame_length())?
             {
-                let salt = header.salt(self.bytes(at, header.frame_length()), self.segment, at);
-                self.assume(salt);
-                // The first holds by itself; the second tells.
-                if self.find(at + header.frame_length() as u64)?.is_some() {
-                    return Ok(Some(salt));
-                }
+                *told.entry(header.salt(self.bytes(at, header.frame_length()), self.segment, at)).or_default() += 1;
             }
             at += ALIGNMENT as u64;
         }
-        Ok(None)
+        let most = told.values().copied().max().unwrap_or_default();
+        let mut salts = told.into_iter().filter(|(_, frames)| *frames == most && most > 1);
+        // Of two that are as good nothing tells which is right.
+        Ok(salts.next().filter(|_| salts.next().is_none()).map(|(salt, _)| salt))
     }
 
     /// Where the frame with record `number` is, and with which record it begins, as far as the frames' headers lead

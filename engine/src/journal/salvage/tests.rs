@@ -278,7 +278,7 @@ fn of_two_damages_each_is_named_and_what_is_between_them_is_given() {
 }
 
 #[test]
-fn a_journal_of_one_file_is_read_without_its_header_as_long_as_two_frames_follow_each_other() {
+fn a_journal_of_one_file_is_read_without_its_header_as_long_as_two_frames_are_whole() {
     let written = Written::new(2);
     assert_eq!(written.segments(), 1);
     for at in (0..4_096).filter(|at| *at < 48 || at % 401 == 0 || *at > 4_090) {
@@ -288,16 +288,19 @@ fn a_journal_of_one_file_is_read_without_its_header_as_long_as_two_frames_follow
             written.check(&disk, &[(1, at as u64..at as u64 + 1)]);
         }
     }
-    // Nothing of the salt is left: two frames that follow each other tell it.
+    // Nothing of the salt is left: the frames tell it, as long as two are whole.
     let disk = written.disk.copy();
     disk.with_file(&file_name(1), |bytes| bytes[..4_096].fill(0));
     written.check(&disk, &[(1, 0..4_096)]);
-    // Of the frames only every other is whole.
-    let frames = &written.frames;
-    frames
-        .iter()
-        .step_by(2)
-        .for_each(|frame| disk.with_file(&file_name(1), |bytes| bytes[index(frame.bytes.start) + 9] ^= 1));
+    let mut changed = vec![(1, 0..4_096)];
+    for (bit, frame) in written.frames.iter().enumerate().skip(1) {
+        let at = frame.bytes.start + 10;
+        disk.with_file(&file_name(1), |bytes| bytes[index(at)] ^= 1 << bit);
+        changed.push((1, at..at + 1));
+        if bit + 2 < written.frames.len() {
+            written.check(&disk, &changed);
+        }
+    }
     let told = told(&disk);
     assert!(told.frames.is_empty() && told.damages[0].places[0].why.contains("no frame can be checked"), "{told:?}");
     assert_eq!((told.damages[0].places[0].bytes, told.damages[0].records), (written.used(1), None));
@@ -314,6 +317,21 @@ fn what_a_crash_leaves_of_the_last_write_is_no_damage() {
     assert_eq!(told.frames.len(), written.frames.len() - 1);
 }
 
+/// A frame that no journal has written.
+fn made_up(first: u64, place: Place) -> Vec<u8> {
+    let mut buffer = FrameBuffer::new(MAX_PAYLOAD);
+    buffer.begin();
+    buffer.push(|out| note(666).encode(out));
+    let mut fake = Vec::new();
+    let sealed: Result<(), ()> = buffer.write(|frame, part| {
+        seal(frame, part, first, 1, place);
+        fake = frame.to_vec();
+        Ok(())
+    });
+    sealed.unwrap();
+    fake
+}
+
 #[test]
 fn a_frame_that_somebody_made_up_is_taken_only_with_the_salt_and_its_place() {
     let written = Written::new(20);
@@ -327,16 +345,7 @@ fn a_frame_that_somebody_made_up_is_taken_only_with_the_salt_and_its_place() {
         (Place { offset: here.offset - 8, ..here }, false),
         (Place { offset: hole.bytes.start, ..here }, false),
     ] {
-        let mut buffer = FrameBuffer::new(MAX_PAYLOAD);
-        buffer.begin();
-        buffer.push(|out| note(666).encode(out));
-        let mut fake = Vec::new();
-        let sealed: Result<(), ()> = buffer.write(|frame, part| {
-            seal(frame, part, hole.first, 1, place);
-            fake = frame.to_vec();
-            Ok(())
-        });
-        sealed.unwrap();
+        let fake = made_up(hole.first, place);
         let disk = written.disk.copy();
         disk.with_file(&file_name(hole.segment), |bytes| {
             bytes[index(hole.bytes.start)..index(hole.bytes.start) + 8].fill(0xee);
@@ -344,6 +353,34 @@ fn a_frame_that_somebody_made_up_is_taken_only_with_the_salt_and_its_place() {
         });
         let told = told(&disk);
         assert_eq!(told.frames.iter().any(|(_, _, records)| records.contains(&note(666))), taken, "{place:?}");
+    }
+}
+
+#[test]
+fn two_made_up_frames_under_a_salt_of_their_own_are_not_taken_where_more_are_the_journals() {
+    let written = Written::new(2);
+    let end = written.used(1);
+    let place = |offset| Place { salt: 99, segment: 1, offset };
+    let one = made_up(written.records() + 1, place(end));
+    let two = made_up(written.records() + 2, place(end + one.len() as u64));
+    let disk = written.disk.copy();
+    disk.with_file(&file_name(1), |bytes| {
+        bytes[..512].fill(0);
+        bytes.resize(index(end) + 1_024, 0);
+        bytes[index(end)..][..one.len() + two.len()].copy_from_slice(&[one, two].concat());
+    });
+    let said = told(&disk);
+    assert!(said.frames.iter().all(|(_, _, records)| !records.contains(&note(666))), "{said:?}");
+    assert_eq!(said.frames.len(), written.frames.len());
+    // The control: where fewer of the journal's own are whole these two are taken; where as many, nothing tells.
+    for (bit, frame) in written.frames.iter().enumerate() {
+        disk.with_file(&file_name(1), |bytes| bytes[index(frame.bytes.start) + 10] ^= 1 << bit);
+        let frames = match written.frames.len() - 1 - bit {
+            0 | 1 => 2,
+            2 => 0,
+            whole => whole,
+        };
+        assert_eq!(told(&disk).frames.len(), frames);
     }
 }
 
