@@ -21,7 +21,7 @@ use sellout::{
         Source, Writer, probe, verify,
     },
 };
-use sellout_testkit::{PATIENCE, RedisServer, eventually};
+use sellout_testkit::{Fault, FaultProxy, Harm, PATIENCE, RedisServer, Way, eventually};
 use shelf::Shelf;
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -292,6 +292,25 @@ fn a_password_is_needed_and_never_shown() {
     assert!(shown.contains("refused the user or the password") && !shown.contains("hunter"), "{shown}");
     drop(driver);
     assert_delivered(&deliver(&server.url(), &shelf, options()), &server, &shelf);
+}
+
+#[test]
+fn an_answer_that_is_cut_short_is_told_from_a_server_that_is_no_redis() {
+    let server = RedisServer::start();
+    let proxy = FaultProxy::before(server.port());
+    let probed = |after| {
+        proxy.plan([Some(Fault { way: Way::Replies, after, harm: Harm::Cut })]);
+        let probed = block_on(probe(&proxy.url(), PATIENCE));
+        assert!(proxy.carried()[0].struck);
+        probed
+    };
+    let door = "+PONG\r\n".len() as u64;
+    for after in 0..door {
+        assert!(matches!(probed(after), Err(LedgerError::NotRedis { .. })), "{after}");
+    }
+    for after in door..door + 20 {
+        assert!(matches!(probed(after), Err(LedgerError::Unreachable { .. })), "{after}");
+    }
 }
 
 #[test]

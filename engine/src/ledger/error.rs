@@ -53,8 +53,11 @@ pub enum LedgerError {
         /// How long was waited.
         after: Duration,
     },
-    /// Something answers there, and it isn't a Redis.
-    #[error("what listens at {address} doesn't answer as a Redis does: check the port, and whether it expects TLS")]
+    /// Something listens there, and it doesn't answer our first word as a Redis does.
+    #[error(
+        "what listens at {address} hangs up, or doesn't answer as a Redis does: check the port, and whether it \
+         expects TLS"
+    )]
     NotRedis {
         /// Host and port.
         address: String,
@@ -256,10 +259,10 @@ pub(super) fn judge(error: &RedisError, context: &Context<'_>) -> LedgerError {
         return LedgerError::NobodyListens { address };
     }
     match error.kind() {
-        ErrorKind::Io => {
+        // An answer that ends in the middle, as when the connection breaks, doesn't parse.
+        ErrorKind::Io | ErrorKind::Parse => {
             return LedgerError::Unreachable { address, reason: redact(&error.to_string(), context.secret) };
         }
-        ErrorKind::Parse => return LedgerError::NotRedis { address },
         _ => {}
     }
     let detail = error.detail().unwrap_or_default();

@@ -102,7 +102,7 @@ impl Server {
         let refused = |error| Failure::Answer { error, address: Arc::clone(&name) }.judged(access, limits.connect, "");
         let wire = timeout(limits.connect, dial.dial(address)).await.map_err(|_| late()).flatten().map_err(refused)?;
         let mut server = Self { wire, address: Arc::clone(&name), limits };
-        // A peer that hangs up at our first word isn't a Redis: Redis says why.
+        // A peer that hangs up at our first word, or says something odd, isn't a Redis: Redis says why.
         let at_the_door = |failure: Failure| match failure.judged(access, limits.response, "") {
             LedgerError::Unreachable { address, .. } => LedgerError::NotRedis { address },
             other => other,
