@@ -1,8 +1,7 @@
-//! The script, alone and behind a network that loses answers and repeats batches; each proof with its negative
-//! control, a script that lacks the check in question.
+//! The script, alone and behind a network that fails; each proof with its negative control, a script that lacks the
+//! check in question.
 
-#[path = "../../tests/support/bad_network.rs"]
-pub(super) mod bad_network;
+pub(super) mod network;
 #[allow(dead_code, reason = "the black-box tests use the rest")]
 #[path = "../../tests/support/shelf.rs"]
 mod shelf;
@@ -26,7 +25,6 @@ use super::{
     *,
 };
 use crate::{Buyer, PaymentId, Timestamp};
-use bad_network::BadNetwork;
 use sellout_testkit::{PATIENCE, RedisServer, eventually};
 use shelf::Shelf;
 
@@ -157,53 +155,6 @@ fn a_batch_of_any_size_fits() {
     let units: u32 = records(1..=10_001).iter().map(|record| record.quantity).sum();
     assert_eq!((ledger["last"].as_str(), ledger["units"].clone()), ("10001", units.to_string()));
     assert_eq!(sales.len(), 10_001);
-}
-
-/// Delivers 2,000 sales through a network that loses every third answer and repeats those batches later.
-fn through_a_bad_network(script: &str, patience: Duration) -> SaleComparison {
-    let server = RedisServer::start();
-    let network = BadNetwork::before(server.port());
-    let shelf = Arc::new(Shelf::new(1, 1));
-    shelf.sell("mx3", 2_000);
-    let options = Options::default().batch(NonZeroU16::new(50).unwrap());
-    let options = options.retry(Duration::from_millis(1), Duration::from_millis(10));
-    let mut ledger = RedisLedger::new(&network.url(), Arc::clone(&shelf) as _, options.clone()).unwrap();
-    ledger.script = Script::new(script);
-    block_on(async {
-        ledger.run(async { drop(ledger.delivered(patience).await) }).await;
-        let (lost, late) = network.heal();
-        assert!(lost > 0 && late > 0, "{lost} answers lost, {late} copies late");
-        ledger.run(async { drop(ledger.delivered(patience).await) }).await;
-        let url = server.url();
-        let mut comparisons = verify(&url, &*shelf, &options, |record| row::fingerprint(&record.order)).await.unwrap();
-        comparisons.pop().unwrap()
-    })
-}
-
-#[test]
-fn lost_answers_and_late_copies_deliver_every_sale_once() {
-    let comparison = through_a_bad_network(DELIVER, PATIENCE);
-    assert!(comparison.is_exact(), "{comparison:?}");
-}
-
-#[test]
-fn a_script_that_counts_what_it_has_is_caught() {
-    let blind = broken("if sequence > last then", "if true then");
-    let comparison = through_a_bad_network(&blind, Duration::from_secs(2));
-    assert!(!comparison.is_exact() && comparison.units > comparison.expected_units, "{comparison:?}");
-}
-
-#[test]
-fn a_script_that_appends_under_its_own_counter_is_caught() {
-    let appends = "for at = 5, #ARGV, 3 do
-        redis.call('HSET', KEYS[2], redis.call('HLEN', KEYS[2]) + 1, ARGV[at + 2])
-        redis.call('HINCRBY', KEYS[1], 'units', ARGV[at + 1])
-    end
-    local last = tostring(redis.call('HLEN', KEYS[2]))
-    redis.call('HSET', KEYS[1], 'last', last)
-    return { 'OK', last, '' }";
-    let comparison = through_a_bad_network(appends, Duration::from_secs(2));
-    assert!(!comparison.is_exact() && comparison.duplicates > 0, "{comparison:?}");
 }
 
 /// Connections on which the watermarks, once they are remembered, are answered from memory, as a courier would that

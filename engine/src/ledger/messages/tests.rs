@@ -3,10 +3,14 @@
 
 use std::{collections::BTreeMap, num::NonZeroU16, path::Path, sync::Arc};
 
-use sellout_testkit::{PATIENCE, RedisServer, eventually};
+use sellout_testkit::{Harm, PATIENCE, RedisServer, Way, eventually};
 
 use super::{
-    super::{dial::Tcp, link::Link, tests::bad_network::BadNetwork},
+    super::{
+        dial::Tcp,
+        link::Link,
+        tests::network::{self, Delivery, Scene, every_cut, mixtures, sweep, undisturbed},
+    },
     carrier::{Answer, post, words},
     *,
 };
@@ -70,9 +74,9 @@ fn stream(server: &RedisServer) -> Entries {
 }
 
 /// Messages that the stream lacks, and those that it has more than once, whatever their ids.
-fn faults(server: &RedisServer, messages: &[Message]) -> (usize, usize) {
+fn faults(stream: &Entries, messages: &[Message]) -> (usize, usize) {
     let mut found = BTreeMap::new();
-    for (_, words) in stream(server) {
+    for (_, words) in stream {
         *found.entry(words).or_insert(0) += 1;
     }
     let lost = messages.iter().filter(|message| !found.contains_key(&words(message))).count();
@@ -192,27 +196,97 @@ fn deliver(url: &str, shop: &Shop, script: &str) -> MessagesDriver {
     messages.spawn().unwrap()
 }
 
-fn through_a_bad_network(script: &str, patience: Duration) -> (usize, usize) {
-    let (server, shop) = (RedisServer::start(), Shop::with(700));
-    let network = BadNetwork::before(server.port());
-    let driver = deliver(&network.url(), &shop, script);
-    drop(driver.wait_delivered(patience));
-    let (lost, late) = network.heal();
-    assert!(lost > 0 && late > 0, "{lost} answers lost, {late} copies late");
-    drop(driver.wait_delivered(patience));
-    driver.stop();
-    faults(&server, &shop.messages())
+/// Messages, delivered by the real loop with a script.
+struct Letters {
+    shop: Shop,
+    expected: Vec<Message>,
+    script: String,
+    /// How long all of it may take.
+    patience: Duration,
+}
+
+impl Letters {
+    fn new(script: &str, patience: Duration) -> Self {
+        let shop = Shop::with(5);
+        Self { expected: shop.messages(), shop, script: script.to_owned(), patience }
+    }
+
+    fn last(scene: &Scene) -> MessageId {
+        let last: Vec<(String, Vec<String>)> = scene.ask(&format!("XREVRANGE {STREAM} + - COUNT 1"));
+        last.first().map_or(MessageId::START, |(id, _)| id.parse().unwrap())
+    }
+}
+
+impl Delivery for Letters {
+    fn deliver(&self, scene: &Scene) -> Result<bool, String> {
+        let hour = Duration::from_hours(1);
+        let mut options = options().batch(NonZeroU16::new(2).unwrap()).timeouts(PATIENCE, PATIENCE);
+        options = options.retry(Duration::from_millis(1), Duration::from_millis(4));
+        // So that nothing is said that depends on the time it takes.
+        (options.poll, options.look_every) = (hour, hour);
+        let mut messages = RedisMessages::new(&scene.proxy.url(), self.shop.outbox(), options).unwrap();
+        messages.script = Script::new(&self.script);
+        messages.board.state.lock().asked = 1;
+        let (mut mistaken, mut outcome) = (false, Ok(()));
+        let watched = async {
+            let started = tokio::time::Instant::now();
+            loop {
+                let (status, done) = (messages.status(), messages.board.state.lock().done == 1);
+                let last = Self::last(scene);
+                let claim = match &status {
+                    MessagesStatus { delivered, .. } if *delivered > last => {
+                        Err(format!("{delivered} is claimed, {last} is there"))
+                    }
+                    MessagesStatus { fault: Some(fault), .. } => Err(format!("a fault is claimed: {fault}")),
+                    _ if started.elapsed() > self.patience => Err(format!("it takes too long: {status:?}")),
+                    _ => network::is_mistaken(&status.connection, false),
+                };
+                outcome = claim.map(|is| mistaken |= is);
+                if done || outcome.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        block_on(messages.run(watched));
+        outcome.map(|()| mistaken)
+    }
+
+    fn judge(&self, scene: &Scene) -> Result<(), String> {
+        let found: Entries = scene.ask(&format!("XRANGE {STREAM} - +"));
+        match faults(&found, &self.expected) {
+            (0, 0) if self.script != POST || found == entries(&self.expected) => Ok(()),
+            (0, 0) => Err(format!("not in order, or under other ids: {found:?}")),
+            (lost, twice) => Err(format!("{lost} lost, {twice} twice")),
+        }
+    }
 }
 
 #[test]
-fn lost_answers_and_late_copies_deliver_every_message_once() {
-    assert_eq!(through_a_bad_network(POST, PATIENCE), (0, 0));
+fn a_connection_that_ends_after_any_byte_delivers_every_message_once() {
+    let letters = Letters::new(POST, PATIENCE);
+    let said = undisturbed(&letters);
+    let faults = [every_cut(&said, Way::Requests), every_cut(&said, Way::Replies)].concat();
+    assert!(faults.len() > 3_000, "{}: the script alone has as many", faults.len());
+    let flaws = sweep(&letters, &said, &faults);
+    assert!(flaws.is_empty(), "{} of {}: {:?}", flaws.len(), faults.len(), &flaws[0]);
 }
 
 #[test]
-fn control_a_script_that_lets_redis_choose_the_ids_says_things_twice() {
-    let (_lost, twice) = through_a_bad_network(&under_its_own_ids(), Duration::from_secs(2));
-    assert!(twice > 0);
+fn cuts_and_old_batches_in_any_mixture_deliver_every_message_once() {
+    let letters = Letters::new(POST, PATIENCE);
+    let (flaws, struck) = mixtures(&letters, &undisturbed(&letters), &[Harm::Cut, Harm::Replay], 0..60);
+    assert!(flaws.is_empty(), "{flaws:?}");
+    assert!(struck > 60, "{struck}");
+}
+
+#[test]
+fn control_a_script_that_lets_redis_choose_the_ids_is_caught_by_a_cut_and_by_a_replay() {
+    let letters = Letters::new(&under_its_own_ids(), PATIENCE);
+    let said = undisturbed(&letters);
+    let flaws = sweep(&letters, &said, &every_cut(&said, Way::Replies));
+    assert!(flaws.iter().any(|flaw| !flaw.late), "{flaws:?}");
+    assert!(flaws.iter().any(|flaw| flaw.late && flaw.what.ends_with(": 0 lost, 5 twice")), "{flaws:?}");
 }
 
 #[test]
