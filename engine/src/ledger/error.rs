@@ -105,7 +105,10 @@ pub enum LedgerError {
         address: String,
     },
     /// The cluster doesn't serve the sale's keys at the moment.
-    #[error("sale {sale:?}: the cluster is down ({reason}), or fails over: delivery goes on by itself when it is up")]
+    #[error(
+        "sale {sale:?}: the cluster is down ({reason}), or fails over: delivery goes on by itself when it is up; if it \
+         stays down, see CLUSTER INFO, and cluster-require-full-coverage"
+    )]
     ClusterDown {
         /// The sale.
         sale: String,
