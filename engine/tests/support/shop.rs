@@ -29,7 +29,7 @@ pub(crate) struct Shop {
     engine: Engine,
     /// The payments of each sale whose confirmations were acknowledged.
     acknowledged: RefCell<BTreeMap<String, BTreeSet<u64>>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Shop {
@@ -40,7 +40,15 @@ impl Shop {
             engine.create(SaleSpec::new(*sale, 50_000)).unwrap();
         }
         let acknowledged = sales.iter().map(|sale| ((*sale).to_owned(), BTreeSet::new())).collect();
-        Self { engine, acknowledged: RefCell::new(acknowledged), _folder: folder }
+        Self { engine, acknowledged: RefCell::new(acknowledged), folder }
+    }
+
+    /// The same shop, closed and opened again on its journal. No ledger of it may run.
+    #[allow(dead_code, reason = "not every test that sells opens it again")]
+    pub(crate) fn reopened(self) -> Self {
+        let Self { engine, acknowledged, folder } = self;
+        drop(engine);
+        Self { engine: Engine::open(folder.path().join("journal")).unwrap(), acknowledged, folder }
     }
 
     /// Sells `count` units, each to a buyer of its own, and returns when all are acknowledged: whatever has become of
