@@ -98,7 +98,8 @@ impl RedisSentinels {
     /// The port of the primary as the sentinel number `at` has it.
     pub fn primary_port(&self, at: usize) -> u16 {
         let answer = self.sentinels[at].ask("get-master-addr-by-name", &self.name);
-        answer.lines().nth(1).and_then(|port| port.parse().ok()).unwrap()
+        // An empty line, the host, the port.
+        answer.lines().nth(2).and_then(|port| port.parse().ok()).unwrap()
     }
 }
 
