@@ -142,8 +142,9 @@ impl ChurnArgs {
   sellout-bench torture --only seeds --tries 100000
   sellout-bench torture --minutes 10 --seed 42 --json torture.json
 
-A try is one journal that is sold on (kills, redis), one simulated life (seeds), or one small sale that threads ask at
-the same time (histories). The first seed is that of --seed, the next is one more.
+A try is one journal that is sold on (kills, redis), one group of servers that fails over there and back (failovers),
+one simulated life (seeds), or one small sale that threads ask at the same time (histories). The first seed is that of
+--seed, the next is one more.
 
 Exit status: 0 nothing was lost, 99 something was, 1 it could not be tried, 2 a bad option.")]
 struct TortureArgs {

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! kills      a real process that sells, killed on one journal again and again, with a Redis beside it or without
+//! failovers  a shop sells while the primary of its Redis dies and a replica that lags takes over
 //! histories  calls of several threads at once, explained by one call at a time
 //! batch      many short tries at once: of the simulation, and of histories
+//! delivery   to a real Redis, and what has become of it
 //! watch      until when it goes on, and what is seen meanwhile     dice     numbers that repeat
 //! verdict    what was lost                                         report   the table and the JSON
 //! ```
@@ -12,7 +14,9 @@
 //! lost something is made again by its seed alone; what is counted was done.
 
 mod batch;
+mod delivery;
 mod dice;
+mod failovers;
 pub mod histories;
 pub mod kills;
 mod report;
@@ -41,6 +45,8 @@ pub enum Kind {
     Kills,
     /// The same, and a real Redis that gets the orders is killed as well
     Redis,
+    /// A shop sells while its Redis fails over, by Sentinel and in a cluster, to a replica that lags
+    Failovers,
     /// Engine, disk, Redis and clock are simulated from one seed, with faults
     Seeds,
     /// What threads are answered at the same time is explained by one call at a time
@@ -49,7 +55,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Kills, Self::Redis, Self::Seeds, Self::Histories];
+    pub const ALL: [Self; 5] = [Self::Kills, Self::Redis, Self::Failovers, Self::Seeds, Self::Histories];
 
     /// Its name on the command line.
     #[must_use]
@@ -57,6 +63,7 @@ impl Kind {
         match self {
             Self::Kills => "kills",
             Self::Redis => "redis",
+            Self::Failovers => "failovers",
             Self::Seeds => "seeds",
             Self::Histories => "histories",
         }
@@ -66,7 +73,7 @@ impl Kind {
     const fn share(self) -> f64 {
         match self {
             Self::Kills | Self::Seeds => 2.0,
-            Self::Redis | Self::Histories => 1.0,
+            Self::Redis | Self::Failovers | Self::Histories => 1.0,
         }
     }
 }
@@ -184,6 +191,7 @@ fn attempt(kind: Kind, seed: u64, most: u64, settings: &Settings, watch: &Watch)
     match kind {
         Kind::Seeds => Ok(batch::run(seeds, &watch.end(), batch::simulate)),
         Kind::Histories => Ok(batch::run(seeds, &watch.end(), batch::explain)),
+        Kind::Failovers => failovers::attempt(seed, settings.broken, watch),
         Kind::Kills | Kind::Redis => {
             let Settings { program, threads, broken, .. } = settings;
             let mut plan = Plan::new(program.clone());

@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -93,6 +94,23 @@ fn a_redis_that_dies_beside_the_process_that_sells_has_every_order_once() {
 }
 
 #[test]
+fn redis_fails_over_by_sentinel_and_in_a_cluster_and_has_every_order_once() {
+    let (report, _) = Torture::new().run("--only failovers --tries 2", 0);
+    assert_nothing_lost(&report);
+    let counts = &report["tallies"][0]["counts"];
+    assert_eq!((&counts["by sentinel"], &counts["in a cluster"]), (&2.into(), &2.into()), "{report}");
+    assert_eq!((&counts["killed"], &counts["stood still"]), (&2.into(), &2.into()), "{report}");
+    // Each has lost something that Redis had acknowledged, or nothing was tried.
+    assert!(counts["lost by Redis"].as_u64().unwrap() >= 4, "{report}");
+    assert!(report["tallies"][0]["acknowledged"].as_u64().unwrap() > 4, "{report}");
+}
+
+#[test]
+fn control_a_failover_after_which_nobody_delivers_is_noticed() {
+    assert_noticed("--only failovers --tries 1 --broken leaves-redis", "missing");
+}
+
+#[test]
 fn simulated_lives_and_histories_are_tried_and_counted() {
     let torture = Torture::new();
     let (report, text) = torture.run("--only seeds,histories --tries 25 --seed 90000", 0);
@@ -158,13 +176,18 @@ fn copy_files(from: &Path, to: &Path) {
     }
 }
 
+/// Ctrl-C reaches all processes of a terminal's foreground: neither the one that sells nor the Redis may die of it.
 #[test]
 fn ended_by_hand_it_shows_what_was_tried_so_far() {
     let torture = Torture::new();
-    let mut command = torture.command("--only kills --minutes 60");
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    eventually("a journal is there", || fs::read_dir(torture.journals()).unwrap().count() > 0);
-    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let mut command = torture.command("--only redis --minutes 60");
+    let child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("a journal is written", || {
+        let folders = fs::read_dir(torture.journals()).unwrap();
+        folders.into_iter().any(|folder| folder.unwrap().path().join("journal").is_dir())
+    });
+    let group = format!("-{}", child.id());
+    let interrupted = Command::new("kill").args(["-INT", "--", &group]).status().unwrap();
     assert!(interrupted.success());
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

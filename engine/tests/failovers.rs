@@ -7,12 +7,8 @@
 mod shop;
 
 use sellout::ledger::{Connection, LedgerDriver, LedgerError};
-use sellout_testkit::{RedisCluster, RedisSentinels, RedisServer, eventually};
+use sellout_testkit::{RedisCluster, RedisSentinels, eventually};
 use shop::{Shop, assert_goes_on, fault, fields, options};
-
-fn is_primary(server: &RedisServer) -> bool {
-    server.ask::<String>("INFO replication").contains("role:master")
-}
 
 #[test]
 fn a_lagging_replica_promoted_by_sentinel_is_given_what_it_lacks() {
@@ -34,7 +30,7 @@ fn a_lagging_replica_promoted_by_sentinel_is_given_what_it_lacks() {
     eventually("the loss shows", || matches!(driver.status().connection, Connection::Broken { .. }));
     shop.sell("mx3", 200);
     shop.sell("festival", 100);
-    eventually("the replica is promoted", || is_primary(&group.servers[1]));
+    eventually("the replica is promoted", || group.servers[1].is_primary());
     shop.sell("mx3", 100);
     shop.assert_delivered(&driver, &url, |_| &group.servers[1]);
 }
@@ -105,19 +101,19 @@ fn a_lagging_replica_promoted_in_a_cluster_is_given_what_it_lacks() {
     scene.assert_delivered();
     let lost = scene.sales[0].clone();
     let [primary, replica] = [&scene.cluster.nodes[0], &scene.cluster.nodes[3]];
-    eventually("the replica has them, too", || replica_fields(replica, &lost) == 200);
+    eventually("the replica has them, too", || replica_fields(&scene, 3, &lost) == 200);
 
     replica.fall_behind(primary);
     scene.sell(150);
     scene.assert_delivered();
-    assert_eq!(replica_fields(replica, &lost), 200, "150 will be lost");
+    assert_eq!(replica_fields(&scene, 3, &lost), 200, "150 will be lost");
 
     scene.cluster.nodes[0].kill();
     scene.sell(150);
     for other in &scene.sales[1..] {
         assert_goes_on(&scene.shop, &scene.driver, other);
     }
-    eventually("the replica is promoted", || is_primary(&scene.cluster.nodes[3]));
+    eventually("the replica is promoted", || scene.cluster.nodes[3].is_primary());
     scene.sell(50);
     scene.assert_delivered();
 
@@ -212,10 +208,7 @@ fn one_server_of_a_cluster_behind_a_plain_url_is_told_apart() {
     scene.assert_delivered();
 }
 
-/// What a replica in a cluster has: it sends away who asks for a key, unless told that a copy will do.
-fn replica_fields(replica: &RedisServer, sale: &str) -> u64 {
-    let mut connection = redis::Client::open(replica.url()).unwrap().get_connection().unwrap();
-    let mut both = redis::pipe();
-    both.cmd("READONLY").ignore().cmd("HLEN").arg(key(sale, "sales"));
-    both.query::<(u64,)>(&mut connection).unwrap().0
+/// What a replica in a cluster has.
+fn replica_fields(scene: &Scene, replica: usize, sale: &str) -> u64 {
+    scene.cluster.ask_copy(replica, &format!("HLEN {}", key(sale, "sales")))
 }

@@ -106,10 +106,6 @@ fn assert_delivered(shop: &Shop, driver: &MessagesDriver, server: &RedisServer) 
     assert_eq!(found, expected);
 }
 
-fn is_primary(server: &RedisServer) -> bool {
-    server.ask::<String>("INFO replication").contains("role:master")
-}
-
 /// The replica falls behind the primary by 150 messages, which the primary has and acknowledged.
 fn fall_behind(shop: &mut Shop, driver: &MessagesDriver, primary: &RedisServer, replica: &RedisServer) {
     shop.sell(100);
@@ -144,7 +140,7 @@ fn messages_that_a_failover_in_a_cluster_loses_are_delivered_again() {
     fall_behind(&mut shop, &driver, &cluster.nodes[owner], &cluster.nodes[owner + 3]);
     cluster.nodes[owner].kill();
     shop.sell(100);
-    eventually("the replica is promoted", || is_primary(&cluster.nodes[owner + 3]));
+    eventually("the replica is promoted", || cluster.nodes[owner + 3].is_primary());
     shop.sell(50);
     assert_delivered(&shop, &driver, &cluster.nodes[owner + 3]);
     // The old primary comes back with nothing, and becomes a replica.

@@ -93,7 +93,7 @@ pub(super) fn run(seeds: Seeds, end: &End, one: impl Fn(u64) -> Result<Done, Str
     })
 }
 
-fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
+pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     format!("it panicked: {}", text.unwrap_or("without a word"))
 }

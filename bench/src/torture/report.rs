@@ -206,7 +206,7 @@ fn replay(settings: &Settings, kind: Kind, seed: u64) -> String {
     let Settings { threads, kills, broken, .. } = settings;
     let more = match kind {
         Kind::Kills | Kind::Redis => format!(" --kills {kills} --threads {threads}"),
-        Kind::Seeds | Kind::Histories => String::new(),
+        Kind::Failovers | Kind::Seeds | Kind::Histories => String::new(),
     };
     let broken = broken.map(|broken| format!(" --broken {}", broken.name())).unwrap_or_default();
     format!("{command} --only {} --seed {seed} --tries 1{more}{broken}", kind.name())

@@ -11,4 +11,4 @@ pub mod sale_model;
 pub use fault_proxy::{Carried, Fault, FaultProxy, Harm, Way};
 pub use redis_cluster::RedisCluster;
 pub use redis_sentinels::RedisSentinels;
-pub use redis_server::{PATIENCE, RedisServer, eventually};
+pub use redis_server::{PATIENCE, RedisServer, StandStill, eventually};

@@ -71,6 +71,15 @@ impl RedisCluster {
         format!("redis-cluster://{}", hosts.join(","))
     }
 
+    /// What node number `node` answers, be it a replica: it is told that a copy will do.
+    pub fn ask_copy<T: redis::FromRedisValue>(&self, node: usize, command: &str) -> T {
+        let mut words = command.split(' ');
+        let mut connection = redis::Client::open(self.nodes[node].url()).unwrap().get_connection().unwrap();
+        let mut both = redis::pipe();
+        both.cmd("READONLY").ignore().cmd(words.next().unwrap()).arg(words.collect::<Vec<_>>());
+        both.query::<(T,)>(&mut connection).unwrap().0
+    }
+
     /// The id of a node.
     pub fn id(&self, node: usize) -> String {
         self.nodes[node].ask("CLUSTER MYID")

@@ -7,6 +7,7 @@
 use std::{
     io::Read,
     net::TcpListener,
+    os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -69,7 +70,18 @@ impl RedisServer {
 
     /// Whether it is a replica that is connected to its primary.
     pub fn is_in_step(&self) -> bool {
-        self.ask::<String>("INFO replication").contains("master_link_status:up")
+        self.replication().is_some_and(|told| told.contains("master_link_status:up"))
+    }
+
+    /// Whether it is a primary.
+    pub fn is_primary(&self) -> bool {
+        self.replication().is_some_and(|told| told.contains("role:master"))
+    }
+
+    /// What it says about its replication; nothing while it changes its part, and sends its clients away.
+    fn replication(&self) -> Option<String> {
+        let mut connection = redis::Client::open(self.url()).unwrap().get_connection().ok()?;
+        redis::cmd("INFO").arg("replication").query(&mut connection).ok()
     }
 
     /// Cuts a replica off from its primary, as a network that lags without end does: it keeps what it has, and gets
@@ -78,7 +90,26 @@ impl RedisServer {
         // The primary has no password, and refuses whoever gives one.
         self.tell("CONFIG SET masterauth nobody");
         primary.tell("CLIENT KILL TYPE replica");
-        eventually("the replica has lost its primary", || !self.is_in_step());
+        eventually("the replica has lost its primary", || {
+            self.replication().is_some_and(|told| told.contains("master_link_status:down"))
+        });
+    }
+
+    /// Ends [`RedisServer::fall_behind`]: as a replica it follows its primary again.
+    pub fn listen_again(&self) {
+        // The last word is empty: no password.
+        self.tell("CONFIG SET masterauth ");
+    }
+
+    /// It does nothing as long as the answer lives, as behind a network that swallows everything, and then goes on
+    /// with all that waited.
+    #[must_use = "it goes on when this is dropped"]
+    pub fn stand_still(&self) -> StandStill {
+        let told: String = self.ask("INFO server");
+        let process = told.lines().find_map(|line| line.strip_prefix("process_id:")?.trim().parse().ok());
+        let still = StandStill { process: process.unwrap() };
+        assert!(still.signal("STOP"), "process {} is ours to stop", still.process);
+        still
     }
 
     /// A server that doesn't run yet; nobody listens on its port.
@@ -193,6 +224,25 @@ impl RedisServer {
     }
 }
 
+/// A server that stands still.
+#[derive(Debug)]
+pub struct StandStill {
+    process: u32,
+}
+
+impl StandStill {
+    fn signal(&self, signal: &str) -> bool {
+        let sent = Command::new("kill").args([&format!("-{signal}"), &self.process.to_string()]).status();
+        sent.is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for StandStill {
+    fn drop(&mut self) {
+        self.signal("CONT");
+    }
+}
+
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
@@ -209,7 +259,8 @@ pub(crate) fn free_port() -> u16 {
 pub(crate) fn keep(arguments: &[&str]) -> Child {
     let mut command = Command::new("sh");
     command.args(["-c", KEEPER, "keeper"]).args(arguments);
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    // A group of its own: Ctrl-C is for whoever started it, who may have something to do with it yet.
+    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("a shell can be started")
 }
 

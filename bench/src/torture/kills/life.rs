@@ -11,18 +11,15 @@ use std::{
     process, thread,
 };
 
-use sellout::{
-    Driver, Durability, Engine,
-    ledger::{LedgerDriver, RedisLedger},
-};
+use sellout::{Driver, Durability, Engine};
 
 use super::{
     broken::Broken,
-    ledger,
     seller::Seller,
     shop::{Shop, found},
     words::{Question, Word},
 };
+use crate::torture::delivery;
 
 /// What the process that sells is told on its command line.
 #[derive(Debug, Clone, clap::Args)]
@@ -73,7 +70,7 @@ impl Life {
         let shop = Shop::open(engine).map_err(|error| text(&error))?;
         let _ledger = match &self.redis {
             None => None,
-            Some(url) => Some(deliver(url, &shop)?),
+            Some(url) => Some(delivery::deliver(url, &shop.engine)?),
         };
         // Without ticks nothing is written that nobody waits for.
         let _driver: Option<Driver> = (self.broken != Some(Broken::Buffered)).then(|| shop.engine.drive());
@@ -86,13 +83,6 @@ impl Life {
         });
         Err("nobody sells any more".to_owned())
     }
-}
-
-/// Delivers what is sold, as long as the answer lives.
-fn deliver(url: &str, shop: &Shop) -> Result<LedgerDriver, String> {
-    let source = shop.engine.source().map_err(|error| text(&error))?.ok_or("the engine has no journal")?;
-    let ledger = RedisLedger::new(url, source, ledger::options());
-    ledger.and_then(RedisLedger::spawn).map_err(|error| text(&error))
 }
 
 /// Says one word, with one write. Who has nobody to talk to ends.
