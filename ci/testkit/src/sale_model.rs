@@ -250,7 +250,7 @@ impl SaleModel {
             }
             SaleProgress::Taken { now_ms } => {
                 let account = Account { held: account.held + quantity, attempt: None, ..account };
-                next.push(Step::On(state.with(buyer, account), SaleProgress::Counted { now_ms }));
+                next.push(Step::On(state.with(buyer, account).overtake(), SaleProgress::Counted { now_ms }));
             }
             SaleProgress::Counted { now_ms } => {
                 let due_ms = now_ms + self.hold_ms;
@@ -432,15 +432,21 @@ impl SaleState {
         self.with(hold.buyer, Account { held: account.held - hold.quantity, ..account })
     }
 
-    /// The units are taken: by the call whose attempt it is. Whatever has ended before is overtaken.
+    /// The units are taken: by the call whose attempt it is.
     fn taken(&self, call: u32, buyer: u64, quantity: u32) -> Option<Self> {
         let free = self.free.checked_sub(quantity)?;
         let mut state = self.with(buyer, Account { attempt: Some((call, true)), ..self.account(buyer) });
         state.free = free;
-        for hold in state.holds.values_mut().filter(|hold| hold.has_ended_unsold()) {
+        Some(state)
+    }
+
+    /// Another hold has its place by now: whatever has ended before is overtaken, also if it ended after the units of
+    /// that hold were taken.
+    fn overtake(mut self) -> Self {
+        for hold in self.holds.values_mut().filter(|hold| hold.has_ended_unsold()) {
             hold.overtaken = true;
         }
-        Some(state)
+        self
     }
 
     /// Refusals that have nothing to do with the buyer: each is true at this instant.

@@ -34,6 +34,8 @@ mod queue;
 mod refusal;
 mod restore;
 #[cfg(all(test, sellout_shuttle))]
+mod shuttle_histories;
+#[cfg(all(test, sellout_shuttle))]
 mod shuttle_tests;
 mod stock;
 #[cfg(all(test, not(any(sellout_loom, sellout_shuttle))))]

@@ -27,7 +27,7 @@ impl SaleModel {
             SaleProgress::Taken { .. } => {
                 let account = state.account(hold.buyer);
                 let account = Account { held: account.held + hold.quantity, attempt: None, ..account };
-                next.push(Step::On(state.with(hold.buyer, account), SaleProgress::Decided));
+                next.push(Step::On(state.with(hold.buyer, account).overtake(), SaleProgress::Decided));
             }
             SaleProgress::Decided => {
                 let sold = state.with_hold(name, |hold| {

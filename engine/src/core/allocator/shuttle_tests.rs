@@ -28,7 +28,7 @@ const KEY: u16 = 3;
 /// A cap that nobody reaches.
 const MANY: u32 = 1_000;
 
-type Reserve = fn(&Allocator, Buyer, u32, u64, usize) -> Result<Made, Refusal>;
+pub(super) type Reserve = fn(&Allocator, Buyer, u32, u64, usize) -> Result<Made, Refusal>;
 
 /// What the threads know together: never looked at by the allocator.
 #[derive(Default)]
@@ -45,11 +45,17 @@ struct Notes {
     ends: HashMap<(u32, u32), u32>,
 }
 
-fn reserve(allocator: &Allocator, buyer: Buyer, quantity: u32, now: u64, home: usize) -> Result<Made, Refusal> {
+pub(super) fn reserve(
+    allocator: &Allocator,
+    buyer: Buyer,
+    quantity: u32,
+    now: u64,
+    home: usize,
+) -> Result<Made, Refusal> {
     allocator.reserve(buyer, quantity, now, home, KEY)
 }
 
-fn sample(scheduler: impl Scheduler + 'static, scene: impl Fn() + Send + Sync + 'static) {
+pub(super) fn sample(scheduler: impl Scheduler + 'static, scene: impl Fn() + Send + Sync + 'static) {
     let begun = std::time::Instant::now();
     let mut config = shuttle::Config::new();
     config.failure_persistence = shuttle::FailurePersistence::None;
@@ -313,7 +319,7 @@ fn reserve_without_abort(
 }
 
 /// The fault: the cap is looked at, and the share counted later.
-fn reserve_beside_the_cap(
+pub(super) fn reserve_beside_the_cap(
     allocator: &Allocator,
     buyer: Buyer,
     quantity: u32,
@@ -350,6 +356,6 @@ fn control_a_share_counted_beside_the_cap_is_found() {
     sample(RandomScheduler::new(SAMPLES), || a_sale(SINGLE, 3, reserve_beside_the_cap));
 }
 
-fn plan(stripes: usize, key: u8, journaled: bool) -> Plan {
+pub(super) fn plan(stripes: usize, key: u8, journaled: bool) -> Plan {
     Plan { stripes, key: [key; 16], scheduled: false, journaled, first_slots: None }
 }
