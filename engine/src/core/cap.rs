@@ -229,6 +229,8 @@ impl CapTable {
                         return decided;
                     }
                 }
+                // A payment that came late asks for what its hold had, and the cap may have been lowered since.
+                Found::Nowhere(_) if units > limit => return Err(CapRefusal::Limit { held: 0, bought: 0 }),
                 Found::Nowhere(candidate) => {
                     if let Some(decided) = self.claim(hash, buyer, candidate) {
                         return decided;

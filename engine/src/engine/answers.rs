@@ -121,7 +121,7 @@ pub enum Confirmation {
     /// Paid too late, and nothing is free, or only what others wait for: refund. The answer stands even if a unit comes
     /// back.
     PaidLateSoldOut,
-    /// Paid too late, and the buyer has as many units as the cap allows by another hold: refund.
+    /// Paid too late, and with these units the buyer would have more than the cap allows by now: refund.
     PaidLateOverCap,
     /// The hold was cancelled before: refund.
     CancelledBefore,

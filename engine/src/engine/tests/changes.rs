@@ -148,6 +148,24 @@ fn a_cap_that_was_lowered_takes_nothing_from_anybody_and_gives_nothing_more() {
 }
 
 #[test]
+fn a_late_payment_respects_a_cap_that_was_lowered_since_its_hold_was_made() {
+    let world = World::in_memory();
+    let sale = world.sale(books(100).cap(3).largest(3));
+    let baskets = world.engine.baskets(crate::BasketRules::new().hold_for(seconds(60)).grace(seconds(2))).unwrap();
+    let [fits, late] = [2, 3].map(|quantity| sale.reserve(u64::from(quantity), quantity).unwrap().token());
+    let basket = baskets.reserve(4, &[(&sale, 3)]).unwrap().token();
+    world.pass(seconds(62));
+    sale.set_cap(2).unwrap();
+    assert_eq!(pay(&sale, &late), Confirmation::PaidLateOverCap);
+    assert_eq!(baskets.confirm(&basket, 1).unwrap().wait().unwrap(), Confirmation::PaidLateOverCap);
+    assert!(matches!(pay(&sale, &fits), Confirmation::PaidLate(receipt) if receipt.quantity == 2));
+    sale.set_cap(3).unwrap();
+    assert_eq!(pay(&sale, &late), Confirmation::PaidLateOverCap, "the refund is on its way");
+    let audit = sale.audit();
+    assert_eq!((audit.free, audit.held, audit.sold), (98, 0, 2), "{audit}");
+}
+
+#[test]
 fn a_request_with_a_key_finds_its_hold_although_the_cap_was_lowered_since() {
     let world = World::in_memory();
     let sale = world.sale(books(100).cap(3).largest(3));
