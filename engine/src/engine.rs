@@ -435,7 +435,7 @@ impl Engine {
     }
 
     /// Whether the journal has failed.
-    #[cfg(feature = "sim")]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn has_failed(&self) -> bool {
         self.inner.journal.as_ref().is_some_and(|journal| journal.failure().is_some())
     }

@@ -5,15 +5,13 @@ mod baskets;
 mod beside;
 mod changes;
 mod compaction;
-mod crashes;
 mod disk_faults;
-mod faced_lives;
 mod faces;
 mod forging;
 mod journaled;
 mod keys;
 mod live;
-mod lives;
+mod machine;
 mod messages;
 mod older;
 mod paid_late;
@@ -22,9 +20,7 @@ mod seams;
 mod secrets;
 mod shops;
 mod stages;
-mod waiting_lives;
 mod waitlist;
-mod whole_lives;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

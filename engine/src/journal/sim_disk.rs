@@ -344,8 +344,13 @@ impl SimDisk {
     /// As `new`, with a flaw.
     pub(crate) fn flawed(seed: u64, flaw: Flaw) -> Self {
         let disk = Self::new(seed);
-        disk.state.lock().flaw = Some(flaw);
+        disk.break_by(flaw);
         disk
+    }
+
+    /// From now on it has this flaw.
+    pub(crate) fn break_by(&self, flaw: Flaw) {
+        self.state.lock().flaw = Some(flaw);
     }
 
     /// Lets `fault` happen at call number `call`, counted from 1.
@@ -414,7 +419,7 @@ impl SimDisk {
 
     /// What the next process finds when this one was killed: all that can be read is there, and what was not synced may
     /// still be lost when the power goes.
-    #[cfg(feature = "sim")]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn after_kill(&self) -> Self {
         let state = self.state.lock().clone();
         let state = State { fault: None, locked: false, calls: 0, syncs: 0, ..state };
@@ -422,7 +427,7 @@ impl SimDisk {
     }
 
     /// Whether the power is gone.
-    #[cfg(feature = "sim")]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn is_dark(&self) -> bool {
         self.state.lock().crashed
     }

@@ -151,7 +151,7 @@ fn a_cap_that_was_lowered_takes_nothing_from_anybody_and_gives_nothing_more() {
 fn a_late_payment_respects_a_cap_that_was_lowered_since_its_hold_was_made() {
     let world = World::in_memory();
     let sale = world.sale(books(100).cap(3).largest(3));
-    let baskets = world.engine.baskets(crate::BasketRules::new().hold_for(seconds(60)).grace(seconds(2))).unwrap();
+    let baskets = world.engine.baskets(BasketRules::new().hold_for(seconds(60)).grace(seconds(2))).unwrap();
     let [fits, late] = [2, 3].map(|quantity| sale.reserve(u64::from(quantity), quantity).unwrap().token());
     let basket = baskets.reserve(4, &[(&sale, 3)]).unwrap().token();
     world.pass(seconds(62));

@@ -12,7 +12,7 @@
 use proptest::prelude::*;
 
 use super::{
-    whole_lives::{Life, NAMES, steps},
+    machine::{Machine, NAMES, Setup, cases, lives},
     *,
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         compaction::{Learnt, Rewriter},
         recovery::Recovery,
     },
-    journal::{Carried, CarriedNote, CarriedSlot, JournalOptions, Record, Rewrite, Tail},
+    journal::{Carried, CarriedNote, CarriedSlot, JournalOptions, Record, Rewrite, SimDisk, Tail},
 };
 
 /// Segments so small that a short life fills several.
@@ -120,22 +120,24 @@ fn compare(dir: &Path, now: Timestamp, tokens: &[(usize, Token)]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+    #![proptest_config(cases(16))]
 
     #[test]
-    fn whatever_was_done_a_compacted_journal_tells_the_same(
-        steps in proptest::collection::vec(steps(), 40..120),
-    ) {
-        let mut life = Life::begin();
-        for step in &steps {
-            life.step(step);
+    fn whatever_was_done_a_compacted_journal_tells_the_same(worn in any::<bool>(), ops in lives(40..120)) {
+        let setup = Setup { seed: 1, stripes: 1, buffered: false, worn };
+        let mut machine = Machine::begin(setup, SimDisk::new(1));
+        for op in &ops {
+            machine.step(op);
         }
-        life.world.engine.sync().unwrap();
-        let before = learnt(&life.dir);
-        compare(&life.dir, life.world.engine.now(), &life.tokens());
-        life.world.engine.compact().unwrap();
-        prop_assert_eq!(before.difference(&learnt(&life.dir)), None);
-        life.end();
+        machine.mend();
+        machine.world.engine.sync().unwrap();
+        let (_before, dir) = machine.save();
+        let before = learnt(&dir);
+        compare(&dir, machine.world.engine.now(), &machine.tokens());
+        machine.world.engine.compact().unwrap();
+        let (_after, dir) = machine.save();
+        prop_assert_eq!(before.difference(&learnt(&dir)), None);
+        machine.end();
     }
 }
 
