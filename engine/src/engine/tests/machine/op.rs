@@ -8,7 +8,7 @@ use proptest::{collection::vec, option, prelude::*};
 use crate::journal::Fault;
 
 /// How many buyers there are.
-pub(in crate::engine::tests) const BUYERS: u64 = 9;
+pub(in crate::engine::tests) const BUYERS: u64 = 7;
 /// How many of the latest holds anything is done with: most of the others have ended long ago.
 pub(in crate::engine::tests) const RECENT: usize = 7;
 /// How many sales there are.
@@ -93,6 +93,12 @@ pub(in crate::engine::tests) enum Op {
     Pass {
         millis: u64,
     },
+    /// Until a hold falls due, or its grace is over, or a millisecond before that.
+    Until {
+        which: usize,
+        grace: bool,
+        early_millis: u64,
+    },
     Tick,
     Sync,
     Compact,
@@ -118,6 +124,11 @@ pub(in crate::engine::tests) struct Crash {
     pub(in crate::engine::tests) again: Option<u64>,
 }
 
+/// More often one of those whose units are soon held by others.
+fn sales() -> impl Strategy<Value = usize> + Clone {
+    prop_oneof![4 => Just(0_usize), 2 => Just(1), 3 => Just(2), 1 => Just(3)]
+}
+
 fn crashes() -> impl Strategy<Value = Op> {
     (any::<bool>(), any::<u64>(), 0_u64..50_000, option::weighted(0.3, 1_u64..60))
         .prop_map(|(power, seed, away_millis, again)| Op::Crash(Crash { power, seed, away_millis, again }))
@@ -130,7 +141,7 @@ fn faults() -> impl Strategy<Value = Op> {
 
 /// What buyers do.
 fn buyers() -> impl Strategy<Value = Op> {
-    let (sale, buyer, which) = (0..SALES, 0..BUYERS, 0..RECENT);
+    let (sale, buyer, which) = (sales(), 0..BUYERS, 0..RECENT);
     prop_oneof![
         14 => (sale.clone(), buyer.clone(), 1_u32..4, option::of(0_u8..2))
             .prop_map(|(sale, buyer, quantity, key)| Op::Reserve { sale, buyer, quantity, key }),
@@ -149,7 +160,7 @@ fn buyers() -> impl Strategy<Value = Op> {
 
 /// What operators do.
 fn operators() -> impl Strategy<Value = Op> {
-    let sale = 0..SALES;
+    let sale = sales();
     let span = |range| option::of(range);
     prop_oneof![
         10 => (sale.clone(), 1_u64..4).prop_map(|(sale, sequence)| Op::Ship { sale, sequence }),
@@ -169,12 +180,14 @@ fn operators() -> impl Strategy<Value = Op> {
 /// What time and fate do.
 fn fate() -> impl Strategy<Value = Op> {
     prop_oneof![
-        6 => (0_u64..25_000).prop_map(|millis| Op::Pass { millis }),
+        5 => (0_u64..25_000).prop_map(|millis| Op::Pass { millis }),
+        3 => (0..RECENT, any::<bool>(), 0_u64..2)
+            .prop_map(|(which, grace, early_millis)| Op::Until { which, grace, early_millis }),
         8 => Just(Op::Tick),
         1 => Just(Op::Sync),
         3 => Just(Op::Compact),
         3 => faults(),
-        5 => crashes(),
+        7 => crashes(),
         1 => Just(Op::Reopen),
     ]
 }

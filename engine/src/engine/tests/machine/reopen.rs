@@ -51,6 +51,7 @@ impl Machine {
         assert!(self.oracle.halted.contains(&halted), "the kill switch is {halted}");
         self.oracle.halted = vec![halted];
         let orders = self.orders();
+        let lines: Vec<Line> = self.oracle.shops.iter().map(|shop| shop.lines[0].clone()).collect();
         for (number, orders) in orders.iter().enumerate() {
             self.find_rules(number);
             let shop = &mut self.oracle.shops[number];
@@ -66,7 +67,7 @@ impl Machine {
         self.oracle.registered.append(&mut self.oracle.perhaps_registered);
         let paid: HashSet<u64> = orders.iter().flatten().map(|order| order.payment).collect();
         for index in 0..self.oracle.tickets.len() {
-            self.find_ticket(index, &paid);
+            self.find_ticket(index, &paid, &lines);
         }
         for number in 0..SALES {
             let shipped: Vec<_> = self.oracle.shops[number].shipped.iter().map(|(at, sure)| (*at, *sure)).collect();
@@ -114,15 +115,18 @@ impl Machine {
         shop.lines = vec![line];
     }
 
-    fn find_ticket(&mut self, index: usize, orders: &HashSet<u64>) {
+    /// `lines` are what they were, for certain, when the process ended.
+    fn find_ticket(&mut self, index: usize, orders: &HashSet<u64>, lines: &[Line]) {
         let alive = match self.standing(index) {
             Standing::Held { due, .. } => Some(self.place(self.oracle.tickets[index].place).inner.instant(due)),
             _ => None,
         };
         let ticket = &mut self.oracle.tickets[index];
-        let waits = ticket.place < SALES && self.oracle.shops[ticket.place].waits(ticket.buyer);
         if ticket.accept_by.is_some() && ticket.fate == Fate::Held && !ticket.durable {
-            assert_ne!(alive.is_some(), waits, "in the line or with an offer: {ticket:?}");
+            let waits = self.oracle.shops[ticket.place].waits(ticket.buyer);
+            let waited = lines[ticket.place].iter().any(|(_, _, buyer)| *buyer == ticket.buyer);
+            assert!(!(alive.is_some() && waits), "in the line and with an offer: {ticket:?}");
+            assert!(alive.is_some() || waits || !waited, "neither in the line nor with an offer: {ticket:?}");
         }
         if ticket.paid.is_some_and(|(payment, _)| orders.contains(&payment)) {
             ticket.end_durable = true;

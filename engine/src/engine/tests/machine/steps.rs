@@ -3,7 +3,7 @@
 //! What may fail is the disk alone. Then nothing is known of what was just done; the next opening tells.
 
 use super::{
-    oracle::{BASKET, Due, Fate, HOLD, Rules, Ticket},
+    oracle::{BASKET, Due, Fate, GRACE, HOLD, Rules, Ticket},
     *,
 };
 use crate::{
@@ -51,6 +51,15 @@ impl Machine {
             Op::PauseAll => self.halt(true),
             Op::ResumeAll => self.halt(false),
             Op::Pass { millis: span } => self.world.clock.advance(millis(*span)),
+            Op::Until { which, grace, early_millis } => {
+                if let Some(index) = self.pick(*which) {
+                    let due = self.oracle.tickets[index].deadline();
+                    let end = if *grace { due.plus(GRACE) } else { due };
+                    let until = Timestamp::from_millis(end.as_millis() - early_millis);
+                    // Of an instant that is over nothing is left to wait for.
+                    self.world.clock.advance(until.since(self.now()));
+                }
+            }
             Op::Tick => self.tick(),
             Op::Sync => {
                 if self.is_done(&self.world.engine.sync()) {
