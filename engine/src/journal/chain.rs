@@ -40,13 +40,13 @@ impl Chain {
         let Some(&last) = numbers.last() else { return Ok(Self { first: 1, last: 0, left_over }) };
         let first = match covering_of(disk, &numbers, 1)? {
             Some(first) => first,
-            None => lowest(disk, numbers[0])?,
+            None => lowest(disk, &numbers)?,
         };
         let (old, chain) = numbers.split_at(numbers.partition_point(|number| *number < first));
         left_over.extend(old.iter().map(|number| file_name(*number)));
         for (expected, &number) in (first..).zip(chain) {
             if number != expected {
-                return Err(missing(disk, expected));
+                return Err(gap(disk, &numbers, expected));
             }
         }
         Ok(Self { first, last, left_over })
@@ -62,14 +62,28 @@ impl Chain {
 }
 
 /// No header begins with record 1: the first file is being made, or it is gone or damaged.
-fn lowest(disk: &dyn Disk, lowest: u32) -> Result<u32, OpenError> {
-    if lowest == 1 {
-        return Ok(1);
+fn lowest(disk: &dyn Disk, numbers: &[u32]) -> Result<u32, OpenError> {
+    match numbers[0] {
+        1 => Ok(1),
+        lowest if is_unreadable(disk, lowest) => Err(unreadable(disk, lowest)),
+        lowest => Err(gap(disk, numbers, lowest - 1)),
     }
-    match header_block(disk, lowest)? {
-        Some(Block::Unreadable) => Err(OpenError::corrupt(disk, &file_name(lowest), 0, "its header does not hold")),
-        _ => Err(missing(disk, lowest - 1)),
-    }
+}
+
+/// The error for a gap at `segment`. It may be one that a rewritten segment has left, whose header then has rotted; it
+/// is never the last. Otherwise the file is gone.
+fn gap(disk: &dyn Disk, numbers: &[u32], segment: u32) -> OpenError {
+    let (_, sealed) = numbers.split_last().expect("there is a file behind the gap");
+    let rotten = sealed.iter().find(|&&number| number > segment && is_unreadable(disk, number));
+    rotten.map_or_else(|| missing(disk, segment), |&rotten| unreadable(disk, rotten))
+}
+
+fn is_unreadable(disk: &dyn Disk, segment: u32) -> bool {
+    matches!(header_block(disk, segment), Ok(Some(Block::Unreadable)))
+}
+
+fn unreadable(disk: &dyn Disk, segment: u32) -> OpenError {
+    OpenError::corrupt(disk, &file_name(segment), 0, "its header does not hold")
 }
 
 /// The error for a segment that must be there.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::{super::*, Rewriting};
 use crate::journal::{
-    disk::Disk,
+    disk::{Access, Disk},
     error::CompactError,
     frame::LARGEST_PAYLOAD,
     segment::HEADER_BLOCK,
@@ -295,8 +295,8 @@ fn control_segments_that_are_removed_before_the_new_name_is_durable_are_caught()
     sweep(3, Fault::Crash, Some(Flaw::UnsyncedRename)).unwrap_err();
 }
 
-/// A journal of several segments, rewritten once; what was appended.
-fn rewritten() -> (SimDisk, Plain, Life) {
+/// A journal of several segments; what was appended.
+fn written() -> (SimDisk, Plain, Life) {
     let disk = SimDisk::new(4);
     let (mut life, (journal, _)) = (Life::default(), open(&disk).unwrap());
     for id in 0..90 {
@@ -304,6 +304,12 @@ fn rewritten() -> (SimDisk, Plain, Life) {
         journal.commit(end).unwrap();
         life.all.push(record(id));
     }
+    (disk, journal, life)
+}
+
+/// The same, rewritten once.
+fn rewritten() -> (SimDisk, Plain, Life) {
+    let (disk, journal, life) = written();
     let before = journal.stats();
     let compacted = journal.rewrite(&mut Simple::default()).unwrap();
     let after = journal.stats();
@@ -367,6 +373,31 @@ fn rot_anywhere_in_a_rewritten_segment_is_refused_also_in_its_last_frame() {
         let torn = disk.copy();
         torn.with_file(name, |bytes| bytes.truncate(cut));
         assert!(matches!(open(&torn), Err(OpenError::Corrupt { .. })), "cut at {cut}");
+    }
+}
+
+/// Of the files that it replaces a crash may have left any: what is wrong is not that others of them are gone.
+#[test]
+fn a_rotten_header_of_a_rewritten_segment_is_named_whatever_is_left_over_before_it() {
+    let (old, disk) = (written().0, rewritten().0.copy());
+    let name = &segments(&disk)[0];
+    let replaced: Vec<_> = segments(&old).into_iter().filter(|old| old < name).collect();
+    assert!(replaced.len() > 3, "{replaced:?}");
+    for left in 0_u32..1 << replaced.len() {
+        let rotten = disk.copy();
+        for (_, name) in (0..).zip(&replaced).filter(|(at, _)| left & 1 << at != 0) {
+            let bytes = old.with_file(name, |bytes| bytes.clone());
+            rotten.open(name, Access::Create).unwrap().write_at(&bytes, 0).unwrap();
+        }
+        assert!(open(&rotten.copy()).is_ok(), "{left:b}");
+        rotten.rot(name, 100 * 8);
+        let before = rotten.names();
+        let refused = open(&rotten);
+        assert!(
+            matches!(&refused, Err(OpenError::Corrupt { file, .. }) if file.ends_with(name)),
+            "{left:b}: {refused:?}"
+        );
+        assert_eq!(rotten.names(), before);
     }
 }
 
