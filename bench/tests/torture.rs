@@ -116,6 +116,7 @@ fn simulated_lives_and_histories_are_tried_and_counted() {
     let (report, text) = torture.run("--only seeds,histories --tries 25 --seed 90000", 0);
     assert_nothing_lost(&report);
     assert_some(&report, &["steps", "power cuts", "disk faults", "network faults", "Redis faults", "failovers"]);
+    assert_some(&report, &["rotten bits", "compactions", "bad tokens"]);
     for tally in report["tallies"].as_array().unwrap() {
         assert_eq!(tally["tries"], 25, "{report}");
     }

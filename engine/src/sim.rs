@@ -1,7 +1,7 @@
 //! The simulation: engine, disk, Redis and clock in one process, from one seed.
 //!
 //! ```text
-//!  seed -> steps -> the real engine ---- simulated disk     loses, tears, fails, fills up
+//!  seed -> steps -> the real engine ---- simulated disk     loses, tears, fails, fills up, rots
 //!             |          |  |
 //!             |          |  +----------- manual clock       stands, jumps, goes back between two lives
 //!             |          +-- the real ledger and messages -- network -- simulated Redis and its replica
@@ -20,10 +20,12 @@
 
 mod check;
 mod dice;
+mod doors;
 mod network;
 mod operators;
 mod oracle;
 mod redis;
+mod rot;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -41,6 +43,8 @@ use crate::{Amounts, Audience, BasketRules, Buyer, ChangeError, SaleSpec, Timest
 const BUYERS: u64 = 12;
 const HOLD: Duration = Duration::from_mins(1);
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a sale may be for some only.
+const EXCLUSIVE_SECS: u64 = 3_000;
 /// When everything begins.
 const START: Timestamp = Timestamp::from_millis(1_775_000_000_000);
 /// Lines of a story that are kept for who reads it.
@@ -72,8 +76,20 @@ pub enum Flaw {
     NoSecondLook,
     /// G6: a shop that lets a buyer have a second account.
     SecondAccount,
+    /// G4: a disk whose sync lies about what a compaction has written.
+    UnsyncedDraft,
+    /// G4: an opening that takes rot for a torn write.
+    RotForTorn,
     /// G7: ticks that don't reach the engine.
     DeafTick,
+    /// G8: a door that makes an invitation for whoever asks.
+    OpenDoor,
+    /// G8: a door that takes a token without its tag.
+    UncheckedTag,
+    /// G8: a door that sends an old token to the slot's next hold.
+    SlotForToken,
+    /// G12: a shop that gives what is offered to another in the line.
+    JumpedLine,
     /// G10: a choice that the seed doesn't make.
     Unseeded,
 }
@@ -104,6 +120,18 @@ pub struct Tried {
     pub failovers: u64,
     /// Restarts of Redis, with its data or without.
     pub restarts: u64,
+    /// Compactions of the journal that dropped something.
+    pub compactions: u64,
+    /// Compactions that failed because the disk did.
+    pub compactions_in_vain: u64,
+    /// Bits that flipped between two lives.
+    pub rots: u64,
+    /// Those of them that were refused, with their place.
+    pub rots_refused: u64,
+    /// Buyers who weren't let in.
+    pub strangers: u64,
+    /// Tokens that were changed, guessed, old, or another sale's.
+    pub tokens: u64,
     /// Times that the ledger was let work.
     pub deliveries: u64,
     /// Holds and baskets.
@@ -131,6 +159,12 @@ impl AddAssign for Tried {
         self.network_faults += other.network_faults;
         self.failovers += other.failovers;
         self.restarts += other.restarts;
+        self.compactions += other.compactions;
+        self.compactions_in_vain += other.compactions_in_vain;
+        self.rots += other.rots;
+        self.rots_refused += other.rots_refused;
+        self.strangers += other.strangers;
+        self.tokens += other.tokens;
         self.deliveries += other.deliveries;
         self.holds += other.holds;
         self.orders += other.orders;
@@ -308,15 +342,29 @@ impl Run {
             }
             _ => codes.units(Units::Listed((0..stock).map(|label| format!("code-{label}").into()).collect())),
         };
-        let caps = [cap, 4, 2];
-        let created = self.world.engine.create_many(vec![coats, seats, codes]).map_err(|error| error.to_string())?;
-        if registered {
-            let buyers: Vec<Buyer> = (0..BUYERS).map(Buyer::from).collect();
-            created[1].register(&buyers).map_err(|error| error.to_string())?;
-            self.oracle.registered.extend(0..BUYERS);
+        let audience = match dice.below(3) {
+            0 => Audience::Invited,
+            1 => Audience::BuyersOf(NAMES[0].to_owned()),
+            _ => Audience::RegisteredFor(NAMES[1].to_owned()),
+        };
+        let everyone_from = START.plus(Duration::from_secs(20 + dice.below(EXCLUSIVE_SECS - 20)));
+        let mut encore = spec(3, 1 + dice.units(6), 3, 2).audience(audience).everyone_from(everyone_from);
+        encore = encore.links_at(START.plus(Duration::from_secs(dice.below(100))));
+        if dice.one_in(2) {
+            encore = encore.waitlist(list(WaitOrder::FirstCome));
         }
+        let specs = [coats, seats, codes, encore];
+        self.oracle.rules = specs.iter().map(|spec| Rules::new(spec.cap)).collect();
+        self.oracle.audiences = specs.iter().map(|spec| (spec.audience.clone(), spec.everyone_from)).collect();
+        let order = |spec: &SaleSpec| spec.waitlist.as_ref().map_or(WaitOrder::FirstCome, |list| list.order);
+        self.oracle.lines = specs.iter().map(order).collect();
+        let created = self.world.engine.create_many(specs.to_vec()).map_err(|error| error.to_string())?;
+        let known = BUYERS / 2;
+        let buyers: Vec<Buyer> = (0..known).map(Buyer::from).collect();
+        created[1].register(&buyers).map_err(|error| error.to_string())?;
+        self.oracle.registered.extend(0..known);
+        self.invite();
         self.world.engine.baskets(basket_rules()).map_err(|error| error.to_string())?;
-        self.oracle.rules = caps.map(Rules::new).to_vec();
         self.oracle.halted = Some(false);
         Ok(())
     }
@@ -327,6 +375,7 @@ impl Run {
         self.end_by(if self.world.has_failed() { Death::Dark } else { Death::Killed })?;
         self.come_to_rest()?;
         self.sell_the_rest()?;
+        self.compact()?;
         self.end_by(Death::Dark)?;
         self.check_messages()?;
         self.deliver_the_rest()?;
@@ -334,14 +383,18 @@ impl Run {
         self.tried.refunds = self.oracle.tickets.iter().filter(|ticket| ticket.refunded).count() as u64;
         self.tried.network_faults = self.world.network.faults();
         self.tried.openings_in_vain = self.world.in_vain;
+        self.tried.rots = self.world.rotted.len() as u64;
+        self.tried.rots_refused =
+            self.world.rotted.iter().filter(|rotted| **rotted == rot::Rotted::Refused).count() as u64;
         for audit in self.world.engine.audit() {
             self.trace.note(format_args!("{audit}"));
         }
         Ok(Tried { digest: self.trace.digest(), ..self.tried })
     }
 
-    /// Every hold expires, and whoever waits has a turn.
+    /// Every hold expires, whoever waits has a turn, and what was for some is for everyone.
     fn come_to_rest(&mut self) -> Checked {
+        self.world.clock.advance(Duration::from_secs(EXCLUSIVE_SECS));
         self.world.engine.resume_all().map_err(|error| error.to_string())?;
         self.oracle.halted = Some(false);
         for (number, sale) in self.world.engine.sales().iter().enumerate() {
@@ -380,11 +433,14 @@ impl Run {
                 continue;
             }
             let sale = self.sale(number);
-            let buyers: Vec<Buyer> = (1_000..1_100).map(Buyer::from).collect();
-            sale.register(&buyers).map_err(|error| error.to_string())?;
+            if self.oracle.audiences[number].0 == Audience::Registered {
+                let buyers: Vec<Buyer> = (1_000..1_100).map(Buyer::from).collect();
+                sale.register(&buyers).map_err(|error| error.to_string())?;
+                self.oracle.registered.extend(1_000..1_100);
+            }
             for buyer in 1_000..1_000 + sale.audit().free {
                 let hold = sale.reserve(buyer, 1).map_err(|why| format!("G2: {why}, with {}", sale.audit()))?;
-                let mut units = [0; 3];
+                let mut units = oracle::PerSale::default();
                 units[number] = 1;
                 self.oracle.made(number, units, buyer, hold.token(), hold.deadline())?;
                 self.oracle.paid += 1;

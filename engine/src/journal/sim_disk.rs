@@ -426,6 +426,13 @@ impl SimDisk {
         Self { state: Arc::new(Mutex::new(state)), folder: self.folder.clone() }
     }
 
+    /// Whether nothing has gone wrong, and nothing is about to: whoever wants that calls `fault_at` with `u64::MAX`.
+    #[cfg(feature = "sim")]
+    pub(crate) fn is_sound(&self) -> bool {
+        let state = self.state.lock();
+        !state.crashed && state.room.is_none() && state.fault.is_none_or(|(call, _)| call == u64::MAX)
+    }
+
     /// Whether the power is gone.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn is_dark(&self) -> bool {

@@ -3,20 +3,21 @@
 //! What holds, or is found:
 //! - after every step: the units add up, as many are on hold as were promised, no cap is exceeded;
 //! - after every opening: every acknowledged order is there with its receipt, what was refunded stays so, durable holds
-//!   are there with their deadlines and ended ones are not, sequences have no gap, journal and memory tell one digest,
-//!   what operators changed is as they left it, messages are what they were;
+//!   are there with their deadlines and ended ones are not, no unit has two holds or was exchanged, sequences have no
+//!   gap, journal and memory tell one digest, what operators changed is as they left it, places in line and messages
+//!   are what they were;
 //! - once the faults are over: Redis has every durable sale once and every message once, in order.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
     Run,
-    oracle::{BASKET, Checked, NAMES, Waiting as Answer, ensure},
+    oracle::{BASKET, Checked, NAMES, PerSale, Place, Standing, Waiting as Answer, ensure},
     redis::Entry,
 };
 use crate::{
     Audit, Buyer, Confirmation, Digest, Ended, EnrollError, Enrolled, ExtendError, MessageKind, Pending, SaleState,
-    ShipError, SoldRecord, Waiting,
+    ShipError, SoldRecord, Timestamp, Waiting,
     ledger::{message_words, row_text},
 };
 
@@ -57,6 +58,7 @@ impl Run {
             known += self.check_ticket(index, &by_payment).map_err(|why| format!("{why} (ticket {index})"))?;
         }
         ensure!(known == by_payment.len(), "G4: {} payments made orders, and {known} were reported", by_payment.len());
+        self.check_faces()?;
         self.check_places()?;
         self.check_lists()?;
         self.read_messages()?;
@@ -155,7 +157,7 @@ impl Run {
         let sold: Vec<u64> = ticket.payments.iter().copied().filter(|paid| by_payment.contains_key(paid)).collect();
         ensure!(sold.len() <= 1, "G1: sold twice, for the payments {sold:?}");
         if let Some(payment) = sold.first() {
-            let mut units = [0; 3];
+            let mut units = PerSale::default();
             for (number, order) in &by_payment[payment] {
                 ensure!(order.buyer == Buyer::from(ticket.buyer), "G3: sold to another buyer: {order:?}");
                 ensure!(units[*number] == 0, "G1: two orders for payment {payment}");
@@ -202,10 +204,46 @@ impl Run {
         self.oracle.tickets[index].payments.push(payment);
         let (place, token) = (self.oracle.tickets[index].place, self.oracle.tickets[index].token);
         let again = self.report(place, &token, payment).and_then(Pending::wait).map_err(text)?;
-        if decided || self.world.durability == crate::Durability::Synced {
+        if decided || self.world.durability() == crate::Durability::Synced {
             return self.oracle.learn(index, again);
         }
         self.oracle.waiting.push((index, Answer::Told(again)));
+        Ok(())
+    }
+
+    /// Which units a hold or an order has; nothing if it has ended unsold.
+    fn faces(&self, index: usize) -> Option<Vec<(usize, u32)>> {
+        let (place, token) = (self.oracle.tickets[index].place, self.oracle.tickets[index].token);
+        if place != BASKET {
+            let units = self.sale(place).units(&token).ok()?;
+            return Some(units.into_iter().map(|unit| (place, unit.number)).collect());
+        }
+        let lines = self.world.engine.baskets(super::basket_rules()).ok()?.lines(&token).ok()?;
+        let of = |line: crate::BasketLine| {
+            let number = NAMES.iter().position(|name| *name == line.sale.name());
+            line.units.into_iter().filter_map(move |unit| Some((number?, unit.number)))
+        };
+        Some(lines.into_iter().flat_map(of).collect())
+    }
+
+    /// No unit has two holds, none is exchanged, and amounts add up.
+    pub(super) fn check_faces(&mut self) -> Checked {
+        let mut owners = BTreeMap::new();
+        for index in 0..self.oracle.tickets.len() {
+            let Some(faces) = self.faces(index) else { continue };
+            for face in &faces {
+                let other = owners.insert(*face, index);
+                ensure!(other.is_none(), "G1: unit {face:?} is ticket {index}'s, and ticket {other:?}'s");
+            }
+            let ticket = &mut self.oracle.tickets[index];
+            let fixed = matches!(ticket.standing(), Standing::Held | Standing::Sold) && !ticket.late;
+            let before = ticket.faces.replace(faces).filter(|_| fixed);
+            ensure!(before.is_none() || before == ticket.faces, "G3: another unit: {before:?} became {ticket:?}");
+        }
+        for sale in self.world.engine.sales() {
+            let value = sale.face_value();
+            ensure!(value.as_ref().is_none_or(crate::FaceValue::holds), "G7: amounts don't add up: {value:?}");
+        }
         Ok(())
     }
 
@@ -213,14 +251,14 @@ impl Run {
         for (number, sale) in self.world.engine.sales().iter().enumerate() {
             for buyer in 0..super::BUYERS {
                 let waiting = sale.waiting(buyer);
-                let queued = matches!(waiting, Waiting::Queued(_));
-                let lost = !queued && self.oracle.places.get(&(number, buyer)) == Some(&true);
-                ensure!(!lost, "G4: buyer {buyer} lost a durable place: {waiting:?}");
-                if queued {
-                    self.oracle.places.insert((number, buyer), true);
-                } else {
-                    self.oracle.places.remove(&(number, buyer));
-                }
+                let before = self.oracle.places.remove(&(number, buyer)).filter(|place| place.durable);
+                let Waiting::Queued(crate::Place { ticket, .. }) = waiting else {
+                    ensure!(before.is_none(), "G4: buyer {buyer} lost a durable place: {waiting:?}");
+                    continue;
+                };
+                let same = before.is_none_or(|before| before.ticket == ticket);
+                ensure!(same, "G12: buyer {buyer} has ticket {ticket}, and had {before:?}");
+                self.oracle.places.insert((number, buyer), Place { ticket, durable: true });
             }
         }
         Ok(())
@@ -235,7 +273,16 @@ impl Run {
                 other => return Err(format!("G4: buyer {buyer} isn't registered any more: {other:?}")),
             }
         }
-        self.oracle.perhaps_registered.clear();
+        for buyer in std::mem::take(&mut self.oracle.perhaps_registered).into_keys() {
+            match seats.enroll(buyer).map_err(text)? {
+                Enrolled::Already => {
+                    self.oracle.registered.insert(buyer);
+                }
+                Enrolled::New => {
+                    self.oracle.perhaps_registered.insert(buyer, true);
+                }
+            }
+        }
         let shipped: Vec<_> = self.oracle.shipped.iter().map(|(key, sure)| (*key, *sure)).collect();
         for ((number, sequence), sure) in shipped {
             match self.sale(number).ship(sequence) {
@@ -263,15 +310,27 @@ impl Run {
     /// One confirmation for each order, one notice for each shipping.
     pub(super) fn check_messages(&mut self) -> Checked {
         self.read_messages()?;
-        let (mut confirmed, mut shipped) = (BTreeMap::new(), BTreeMap::new());
+        let (mut confirmed, mut shipped, mut links) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for message in &self.oracle.told {
             let counts = match message.kind {
                 MessageKind::Confirmation { sequence, .. } => confirmed.entry((message.sale.to_string(), sequence)),
                 MessageKind::ShippingNotice { sequence } => shipped.entry((message.sale.to_string(), sequence)),
-                MessageKind::Reminder | MessageKind::PurchaseLink { .. } => continue,
+                MessageKind::Reminder => continue,
+                MessageKind::PurchaseLink { invitation } => {
+                    let number = NAMES.iter().position(|name| **name == *message.sale).unwrap_or_default();
+                    let buyer = message.buyer.to_string().parse().map_err(text)?;
+                    let right = self.oracle.invitations.get(&(number, buyer));
+                    let same = right.is_none_or(|right| *right == invitation.to_string());
+                    ensure!(same, "G8: buyer {buyer} was sent {invitation}, not {right:?}");
+                    let stranger = self.oracle.admits(number, buyer, true, Timestamp::MIN) == Some(false);
+                    ensure!(!stranger, "G8: buyer {buyer} was sent a link to {}", message.sale);
+                    *links.entry((number, buyer)).or_insert(0_u32) += 1;
+                    continue;
+                }
             };
             *counts.or_insert(0_u32) += 1;
         }
+        ensure!(links.values().all(|count| *count == 1), "G5: purchase links came twice: {links:?}");
         let orders = self.orders()?;
         let named = |(number, sequence): (usize, u64)| (NAMES[number].to_owned(), sequence);
         let expected: BTreeMap<_, _> = orders
@@ -365,7 +424,7 @@ impl Run {
 
     /// Waits for all answers.
     pub(super) fn wait(&mut self) -> Checked {
-        let buffered = self.world.durability == crate::Durability::Buffered;
+        let buffered = self.world.durability() == crate::Durability::Buffered;
         for (index, waiting) in std::mem::take(&mut self.oracle.waiting) {
             let Answer::Pending(pending) = waiting else {
                 self.oracle.waiting.push((index, waiting));

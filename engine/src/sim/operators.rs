@@ -1,4 +1,5 @@
-//! What operators and the world do: stock and rules, deliveries, faults of Redis, and the end of a process.
+//! What operators and the world do: stock and rules, compactions, deliveries, faults of Redis, and the end of a
+//! process.
 //!
 //! What holds: a change whose answer is an error is unknown to the oracle until the next opening tells; a process that
 //! ends leaves nobody waiting.
@@ -8,7 +9,7 @@ use super::{
     oracle::{Checked, NAMES, ensure},
     world::Death,
 };
-use crate::{ChangeError, Timestamp, Units};
+use crate::{ChangeError, CompactError, Message, Outbox, Timestamp, Units};
 
 impl Run {
     pub(super) fn stock(&mut self, number: usize) {
@@ -80,6 +81,56 @@ impl Run {
             _ => {}
         }
         self.trace.note(format_args!("rules of {number}: {:?}", self.oracle.rules[number]));
+    }
+
+    /// The journal is compacted, now and then while the disk fails, and whoever is reading it reads on.
+    pub(super) fn compact(&mut self) -> Checked {
+        let mut told = Vec::new();
+        let half = 1 + self.dice.place(20).unwrap_or_default();
+        let reader = self.world.engine.outbox().ok().flatten();
+        let reader = reader.and_then(|mut reader| reader.read(half, &mut told).is_ok().then_some(reader));
+        if self.faults && self.dice.one_in(3) {
+            self.world.break_disk(80, &mut self.dice);
+            self.tried.disk_faults += 1;
+        }
+        let compacted = self.world.engine.compact();
+        self.trace.note(format_args!("compacted: {compacted:?}"));
+        match compacted {
+            Ok(Some(compacted)) => self.tried.compactions += u64::from(compacted.segments > 0),
+            Err(CompactError::Stopped(_) | CompactError::Read(_) | CompactError::Io { .. })
+                if !self.world.is_disk_sound() =>
+            {
+                self.tried.compactions_in_vain += 1;
+                if self.dice.one_in(2) {
+                    self.world.make_room();
+                }
+            }
+            other => return Err(format!("G4: not compacted: {other:?}")),
+        }
+        match reader {
+            Some(reader) => self.read_on(reader, told),
+            None => Ok(()),
+        }
+    }
+
+    /// Who has read half of the journal before reads the rest.
+    fn read_on(&mut self, mut reader: Outbox, mut told: Vec<Message>) -> Checked {
+        let mut anew = Vec::new();
+        let fresh =
+            self.world.engine.outbox().map(|fresh| fresh.map(|mut fresh| fresh.read(usize::MAX - 1, &mut anew)));
+        let read = (reader.read(usize::MAX - 1 - told.len(), &mut told), fresh);
+        match read {
+            (Ok(()), Ok(Some(Ok(())))) => {
+                let same = told == anew && told.starts_with(&self.oracle.told);
+                ensure!(same, "G5: {} messages were read along, {} anew", told.len(), anew.len());
+            }
+            other => ensure!(!self.world.is_disk_sound(), "G4: the journal can't be read: {other:?}"),
+        }
+        if self.world.is_disk_sound() {
+            self.sync()?;
+            self.orders()?;
+        }
+        Ok(())
     }
 
     pub(super) fn deliver(&mut self) {
@@ -166,6 +217,7 @@ impl Run {
         };
         self.trace.note(format_args!("{death:?}, and again at {now}"));
         self.world.end(death, now, self.faults, &mut self.dice)?;
+        self.trace.note(format_args!("bits that flipped: {:?}", self.world.rotted));
         self.check()
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use siphasher::sip::SipHasher24;
 
-use crate::{Confirmation, Message, Pending, Receipt, Timestamp, Token};
+use crate::{Audience, Confirmation, Message, Pending, Receipt, Timestamp, Token, WaitOrder};
 
 pub(super) type Checked<T = ()> = Result<T, String>;
 
@@ -24,8 +24,11 @@ macro_rules! ensure {
 }
 pub(super) use ensure;
 
-/// The sales: one with a waitlist, one for the registered, one of units with labels or amounts.
-pub(super) const NAMES: [&str; 3] = ["coats", "seats", "codes"];
+/// The sales: one with a waitlist, one for the registered, one of units with labels or amounts, one for whom the seed
+/// wants: the invited, who bought a coat, or who is registered for the seats.
+pub(super) const NAMES: [&str; 4] = ["coats", "seats", "codes", "encore"];
+/// Units, sale by sale.
+pub(super) type PerSale = [u32; NAMES.len()];
 /// The place of a hold that is a basket.
 pub(super) const BASKET: usize = NAMES.len();
 
@@ -36,7 +39,7 @@ pub(super) struct Ticket {
     /// The number of its sale, or `BASKET`.
     pub(super) place: usize,
     /// Its units, sale by sale.
-    pub(super) units: [u32; 3],
+    pub(super) units: PerSale,
     pub(super) token: Token,
     pub(super) buyer: u64,
     /// Deadlines that it may have after a crash; the last one is the present one.
@@ -50,6 +53,8 @@ pub(super) struct Ticket {
     pub(super) refunded: bool,
     /// It was sold after it had ended.
     pub(super) late: bool,
+    /// Which units it has, by sale and number, if they were looked at.
+    pub(super) faces: Option<Vec<(usize, u32)>>,
 }
 
 impl Ticket {
@@ -83,6 +88,13 @@ pub(super) enum Standing {
 pub(super) enum Waiting {
     Pending(Pending),
     Told(Confirmation),
+}
+
+/// A place on a waitlist.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) ticket: u64,
+    pub(super) durable: bool,
 }
 
 /// What operators made of a sale.
@@ -132,11 +144,17 @@ pub(super) struct Oracle {
     pub(super) halted: Option<bool>,
     /// The latest ticket of a key.
     pub(super) keys: BTreeMap<(usize, u64, u64), usize>,
-    /// Who waits, and whether that is durable.
-    pub(super) places: BTreeMap<(usize, u64), bool>,
-    /// Who is registered for certain, and who may be.
+    /// Who waits.
+    pub(super) places: BTreeMap<(usize, u64), Place>,
+    /// The order of each waitlist.
+    pub(super) lines: Vec<WaitOrder>,
+    /// Whom each sale is for, and from when it is for everyone.
+    pub(super) audiences: Vec<(Audience, Option<Timestamp>)>,
+    /// What lets whom into which sale.
+    pub(super) invitations: BTreeMap<(usize, u64), String>,
+    /// Who is registered for the seats for certain; and who may be after a crash, each with whether it was told.
     pub(super) registered: BTreeSet<u64>,
-    pub(super) perhaps_registered: BTreeSet<u64>,
+    pub(super) perhaps_registered: BTreeMap<u64, bool>,
     /// Orders that were shipped, and whether that is certain.
     pub(super) shipped: BTreeMap<(usize, u64), bool>,
     /// Messages that were read.
@@ -148,7 +166,7 @@ impl Oracle {
     pub(super) fn made(
         &mut self,
         place: usize,
-        units: [u32; 3],
+        units: PerSale,
         buyer: u64,
         token: Token,
         deadline: Timestamp,
@@ -168,6 +186,7 @@ impl Oracle {
             receipt: None,
             refunded: false,
             late: false,
+            faces: None,
         });
         for (number, units) in units.into_iter().enumerate() {
             let (held, sold, _) = self.share(number, Some(buyer));
@@ -220,6 +239,39 @@ impl Oracle {
         (held, sold, unknown)
     }
 
+    /// Whether the sale is for `buyer`, as far as it is known.
+    pub(super) fn admits(&self, number: usize, buyer: u64, invited: bool, now: Timestamp) -> Option<bool> {
+        let (audience, everyone_from) = &self.audiences[number];
+        if everyone_from.is_some_and(|from| now >= from) {
+            return Some(true);
+        }
+        match audience {
+            Audience::Everyone => Some(true),
+            Audience::Invited => Some(invited),
+            Audience::Registered | Audience::RegisteredFor(_) => match self.perhaps_registered.get(&buyer) {
+                _ if self.registered.contains(&buyer) => Some(true),
+                Some(told) => told.then_some(true),
+                None => Some(false),
+            },
+            Audience::BuyersOf(_) => match self.share(0, Some(buyer)) {
+                (_, 0, 0) => Some(false),
+                (_, 0, _) => None,
+                _ => Some(true),
+            },
+        }
+    }
+
+    /// Whom the sale's waitlist serves before `buyer`, though `buyer` was served.
+    pub(super) fn passed(&self, number: usize, buyer: u64) -> Option<u64> {
+        let rank = |buyer: u64, place: &Place| match self.lines[number] {
+            WaitOrder::FirstCome => (0, place.ticket),
+            WaitOrder::Lottery { seed } => (WaitOrder::draw(seed, buyer.into()), place.ticket),
+        };
+        let served = rank(buyer, self.places.get(&(number, buyer))?);
+        let waiting = self.places.range((number, 0)..(number + 1, 0));
+        waiting.filter(|((_, other), place)| rank(*other, place) < served).map(|((_, other), _)| *other).next()
+    }
+
     /// Everything that was answered so far is durable.
     pub(super) fn all_durable(&mut self) -> Checked {
         for ticket in &mut self.tickets {
@@ -227,8 +279,9 @@ impl Oracle {
             ticket.end_durable = ticket.ended;
             ticket.deadlines.drain(..ticket.deadlines.len() - 1);
         }
-        self.places.values_mut().for_each(|durable| *durable = true);
-        self.registered.append(&mut self.perhaps_registered);
+        self.places.values_mut().for_each(|place| place.durable = true);
+        self.registered.extend(self.perhaps_registered.iter().filter(|(_, told)| **told).map(|(buyer, _)| *buyer));
+        self.perhaps_registered.retain(|_, told| !*told);
         for (index, waiting) in std::mem::take(&mut self.waiting) {
             match waiting {
                 Waiting::Told(answer) => self.learn(index, answer)?,

@@ -6,12 +6,14 @@
 use std::time::Duration;
 
 use super::{
-    BUYERS, Flaw, GRACE, Run, millis,
-    oracle::{BASKET, Checked, NAMES, Waiting as Answer, ensure},
+    BUYERS, Flaw, GRACE, Run,
+    doors::Brought,
+    millis,
+    oracle::{BASKET, Checked, NAMES, PerSale, Place, Waiting as Answer, ensure},
 };
 use crate::{
-    CancelError, Cancelled, ConfirmError, Ended, EventKind, ExtendError, JoinError, Left, Pending, Rejection,
-    RequestKey, Sale, SaleState, Timestamp, Token, Waiting,
+    CancelError, Cancelled, ConfirmError, Ended, EventKind, ExtendError, Invitation, JoinError, Left, Pending,
+    Rejection, RequestKey, Sale, SaleState, Timestamp, Token, Waiting,
 };
 
 fn text<E: std::fmt::Display>(error: E) -> String {
@@ -45,7 +47,8 @@ impl Run {
             68 => self.ship(number)?,
             69..72 => self.stock(number),
             72..75 => self.rules(number),
-            75 => self.forge(number)?,
+            75..77 => self.meddle(number)?,
+            77..79 => self.compact()?,
             84..88 => {
                 let span = [2_000, 20_000, 20_000, 70_000][self.dice.place(4).unwrap_or_default()];
                 self.world.clock.advance(millis(self.dice.below(span)));
@@ -53,12 +56,12 @@ impl Run {
             88 => self.sync()?,
             89..94 => self.deliver(),
             94..96 if self.faults => {
-                self.world.break_disk(&mut self.dice);
+                self.world.break_disk(12, &mut self.dice);
                 self.tried.disk_faults += 1;
             }
             96..98 if self.faults => self.break_redis(),
             98.. => self.end_of_life()?,
-            // From 76 on, and instead of faults where there are none.
+            // From 79 on, and instead of faults where there are none.
             _ => self.tick()?,
         }
         self.offered()
@@ -68,8 +71,8 @@ impl Run {
         self.world.engine.sale(NAMES[number]).expect("the sales were created, and looked for after every opening")
     }
 
-    fn units(number: usize, quantity: u32) -> [u32; 3] {
-        let mut units = [0; 3];
+    fn units(number: usize, quantity: u32) -> PerSale {
+        let mut units = PerSale::default();
         units[number] = quantity;
         units
     }
@@ -81,18 +84,26 @@ impl Run {
         buyer: u64,
         quantity: u32,
         key: Option<u64>,
+        invitation: Option<Invitation>,
     ) -> Result<(Token, Timestamp), Rejection> {
         let sale = self.sale(number);
-        let ask = |buyer: u64| {
+        let ask = |buyer: u64, invitation: Option<Invitation>| {
             let request = sale.request(buyer).quantity(quantity);
+            let request = match &invitation {
+                Some(invitation) => request.invitation(invitation),
+                None => request,
+            };
             let request = match key.map(|key| RequestKey::new(&format!("key-{key}"))) {
                 Some(Ok(key)) => request.key(&key),
                 _ => request,
             };
             request.reserve().map(|hold| (hold.token(), hold.deadline()))
         };
-        match (ask(buyer), self.flaw) {
-            (Err(Rejection::LimitReached { .. }), Some(Flaw::SecondAccount)) => ask(buyer + 1_000),
+        match (ask(buyer, invitation), self.flaw) {
+            (Err(Rejection::LimitReached { .. }), Some(Flaw::SecondAccount)) => ask(buyer + 1_000, invitation),
+            (Err(Rejection::NotEligible | Rejection::NotEligibleYet { .. }), Some(Flaw::OpenDoor)) => {
+                ask(buyer, Some(sale.invitation(buyer)))
+            }
             (Ok((token, _)), Some(Flaw::ShyShop)) if self.dice.one_in(2) => {
                 let _given_back = sale.cancel(&token);
                 Err(Rejection::SoldOut)
@@ -108,13 +119,17 @@ impl Run {
     fn reserve(&mut self, number: usize, buyer: u64, key: Option<u64>) -> Checked {
         let largest = self.sale(number).spec().largest;
         let quantity = 1 + self.dice.units(largest);
-        let answer = self.ask(number, buyer, quantity, key);
-        self.trace.note(format_args!("{buyer} reserves {quantity} of {number} by {key:?}: {answer:?}"));
+        let brought = self.brings(number, buyer);
+        let answer = self.ask(number, buyer, quantity, key, brought.map(|brought| brought.invitation));
+        self.trace.note(format_args!("{buyer} reserves {quantity} of {number} by {key:?} and {brought:?}: {answer:?}"));
         let (token, deadline) = match answer {
             Ok(made) => made,
             Err(_) if self.world.has_failed() => return Ok(()),
             Err(Rejection::AttemptUnderWay) => return Err("G2: nobody else is there".to_owned()),
-            Err(why) => return self.check_refusal(number, &why, quantity, buyer),
+            Err(why) => {
+                self.check_door(number, buyer, brought, Some(&why))?;
+                return self.check_refusal(number, &why, quantity, buyer);
+            }
         };
         let before = self.oracle.tokens.get(&token.to_string()).copied();
         if let (Some(key), Some(index)) = (key, before) {
@@ -123,8 +138,9 @@ impl Run {
             ensure!(same && !ticket.ended, "G3: key {key} of buyer {buyer} names another's hold, or one that ended");
             return Ok(());
         }
+        self.check_door(number, buyer, brought, None)?;
         let waited_for = self.sale(number).queue_length();
-        ensure!(waited_for == 0, "G2: buyer {buyer} got a unit past {waited_for} who wait");
+        ensure!(waited_for == 0, "G12: buyer {buyer} got a unit past {waited_for} who wait");
         self.oracle.made(number, Self::units(number, quantity), buyer, token, deadline)?;
         self.tried.holds += 1;
         if let Some(key) = key {
@@ -145,6 +161,9 @@ impl Run {
         let mut answers = Vec::new();
         sale.reserve_many(&buyers.iter().copied().map(crate::Buyer::from).collect::<Vec<_>>(), &mut answers);
         for (buyer, answer) in buyers.into_iter().zip(answers) {
+            if !self.world.has_failed() {
+                self.check_door(number, buyer, None, answer.as_ref().err())?;
+            }
             if let Ok(hold) = answer {
                 self.trace.note(format_args!("{buyer} has one of {number}: {}", hold.token()));
                 self.oracle.made(number, Self::units(number, 1), buyer, hold.token(), hold.deadline())?;
@@ -155,15 +174,18 @@ impl Run {
     }
 
     fn basket(&mut self, buyer: u64) -> Checked {
-        let units = [0; 3].map(|_: u32| self.dice.units(3));
-        let sales = [0, 1, 2].map(|number| self.sale(number));
+        let units = PerSale::default().map(|_| self.dice.units(5).saturating_sub(2));
+        let sales = NAMES.map(|name| self.world.engine.sale(name).expect("see `sale`"));
         let items: Vec<_> = sales.iter().zip(units).filter(|(_, units)| *units > 0).collect();
         let waited_for = items.iter().any(|(sale, _)| sale.queue_length() > 0);
         let baskets = self.world.engine.baskets(super::basket_rules()).map_err(text)?;
         let answer = baskets.reserve(buyer, &items).map(|basket| (basket.token(), basket.deadline()));
         self.trace.note(format_args!("{buyer} wants a basket of {units:?}: {answer:?}"));
         if let Ok((token, deadline)) = answer {
-            ensure!(!waited_for, "G2: a basket past those who wait");
+            ensure!(!waited_for, "G12: a basket past those who wait");
+            for (number, _) in units.iter().enumerate().filter(|(_, units)| **units > 0) {
+                self.check_door(number, buyer, None, None)?;
+            }
             self.oracle.made(BASKET, units, buyer, token, deadline)?;
             self.tried.holds += 1;
         }
@@ -171,7 +193,7 @@ impl Run {
     }
 
     /// One of the tickets, more often a recent one: otherwise nearly all are over.
-    fn pick(&mut self) -> Option<usize> {
+    pub(super) fn pick(&mut self) -> Option<usize> {
         let back = self.dice.place(self.oracle.tickets.len())?;
         let back = if self.dice.one_in(3) { back } else { back % 6 };
         Some(self.oracle.tickets.len() - 1 - back)
@@ -179,7 +201,7 @@ impl Run {
 
     /// Reports a payment, by the token's text.
     pub(super) fn report(&self, place: usize, token: &Token, payment: u64) -> Result<Pending, ConfirmError> {
-        let token: Token = token.to_string().parse()?;
+        let token: Token = self.through_the_door(token).to_string().parse()?;
         if place != BASKET {
             return self.sale(place).confirm(&token, payment);
         }
@@ -204,7 +226,8 @@ impl Run {
         if self.dice.one_in(2) { self.wait() } else { Ok(()) }
     }
 
-    fn cancel_by(&mut self, place: usize, token: &Token) -> Result<Cancelled, CancelError> {
+    pub(super) fn cancel_by(&self, place: usize, token: &Token) -> Result<Cancelled, CancelError> {
+        let token = &self.through_the_door(token);
         if place != BASKET {
             return self.sale(place).cancel(token);
         }
@@ -225,7 +248,8 @@ impl Run {
         let ticket = &mut self.oracle.tickets[index];
         match answer {
             Ok(cancelled) => {
-                ensure!(!ticket.ended && cancelled.quantity == ticket.quantity(), "G3: cancelled twice: {cancelled:?}");
+                ensure!(!ticket.ended, "G8: an old token has cancelled: {cancelled:?}");
+                ensure!(cancelled.quantity == ticket.quantity(), "G3: cancelled in part: {cancelled:?}");
                 ensure!(ticket.receipt.is_none() && !ticket.refunded, "G3: cancelled after its payment");
                 ticket.ended = true;
             }
@@ -239,6 +263,7 @@ impl Run {
     }
 
     pub(super) fn extend_by(&self, place: usize, token: &Token, by: Duration) -> Result<Timestamp, ExtendError> {
+        let token = &self.through_the_door(token);
         if place != BASKET {
             return self.sale(place).extend(token, by);
         }
@@ -266,17 +291,25 @@ impl Run {
 
     fn join(&mut self, number: usize, buyer: u64) -> Checked {
         let sale = self.sale(number);
-        let answer = sale.join(buyer);
-        self.trace.note(format_args!("{buyer} waits for {number}: {answer:?}"));
+        let brought = self.brings(number, buyer);
+        let answer = match &brought {
+            Some(Brought { invitation, .. }) => sale.request(buyer).invitation(invitation).join(),
+            None => sale.join(buyer),
+        };
+        self.trace.note(format_args!("{buyer} waits for {number} with {brought:?}: {answer:?}"));
         match answer {
-            Ok(_) => {
-                self.oracle.places.entry((number, buyer)).or_insert(false);
+            Ok(crate::Place { ticket, .. }) => {
+                self.check_door(number, buyer, brought, None)?;
+                let place = Place { ticket, durable: false };
+                let place = self.oracle.places.entry((number, buyer)).or_insert(place);
+                ensure!(place.ticket == ticket, "G12: buyer {buyer} has ticket {ticket}, and had {place:?}");
             }
             Err(JoinError::UnitsFree) => {
                 let audit = sale.audit();
                 ensure!(sale.queue_length() == 0 && audit.free > 0, "G2: told that units are free: {audit}");
             }
             Err(JoinError::Rejected(why)) if !self.world.has_failed() => {
+                self.check_door(number, buyer, brought, Some(&why))?;
                 self.check_refusal(number, &why, 1, buyer)?;
             }
             Err(_) => {}
@@ -322,8 +355,9 @@ impl Run {
     fn enroll(&mut self, buyer: u64) -> Checked {
         let enrolled = self.sale(1).enroll(buyer);
         ensure!(enrolled.is_ok() || self.world.has_failed(), "G4: {enrolled:?}");
-        if enrolled.is_ok() && !self.oracle.registered.contains(&buyer) {
-            self.oracle.perhaps_registered.insert(buyer);
+        if !self.oracle.registered.contains(&buyer) {
+            let told = self.oracle.perhaps_registered.entry(buyer).or_insert(false);
+            *told |= enrolled.is_ok();
         }
         Ok(())
     }
@@ -348,19 +382,6 @@ impl Run {
                 self.oracle.shipped.entry((number, sequence)).or_insert(false);
             }
         }
-        Ok(())
-    }
-
-    /// Somebody tries a token that nobody was given.
-    fn forge(&mut self, number: usize) -> Checked {
-        let Some(index) = self.pick() else { return Ok(()) };
-        let mut forged = self.oracle.tickets[index].token.to_string().into_bytes();
-        let at = self.dice.place(forged.len() - 1).unwrap_or_default();
-        forged[at] = if forged[at] == b'7' { b'8' } else { b'7' };
-        let Ok(token) = String::from_utf8_lossy(&forged).parse::<Token>() else { return Ok(()) };
-        let answers = [self.sale(number).cancel(&token).map(drop), self.cancel_by(BASKET, &token).map(drop)];
-        let refused = answers.iter().all(|answer| matches!(answer, Err(CancelError::Token(_))));
-        ensure!(refused, "G8: a forged token was taken: {answers:?}");
         Ok(())
     }
 
@@ -397,12 +418,20 @@ impl Run {
             return Ok(());
         }
         self.all_durable()?;
+        self.check_faces()?;
         for sale in self.world.engine.sales() {
             let audit = sale.audit();
             let stuck = sale.state() == SaleState::Open && sale.queue_length() > 0 && audit.free > 0;
             ensure!(!stuck, "G2: {} wait, and units are free: {audit}", sale.queue_length());
         }
         Ok(())
+    }
+
+    /// To whom the shop gives what is offered to `buyer`.
+    fn served(&self, number: usize, buyer: u64) -> u64 {
+        let mut others = self.oracle.places.range((number, 0)..(number + 1, 0)).map(|((_, other), _)| *other);
+        let jumps = self.flaw == Some(Flaw::JumpedLine);
+        others.find(|other| jumps && *other != buyer).unwrap_or(buyer)
     }
 
     /// What was offered since this was last looked at.
@@ -412,6 +441,9 @@ impl Run {
             match event.kind {
                 EventKind::Offered { buyer, token, accept_by } => {
                     let buyer = buyer.to_string().parse().map_err(|_| format!("G2: offered to buyer {buyer}"))?;
+                    let buyer = self.served(number, buyer);
+                    let passed = self.oracle.passed(number, buyer);
+                    ensure!(passed.is_none(), "G12: buyer {buyer} was served before {passed:?}, who is first");
                     self.oracle.places.remove(&(number, buyer));
                     self.oracle.made(number, Self::units(number, 1), buyer, token, accept_by)?;
                     self.tried.holds += 1;

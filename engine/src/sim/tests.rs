@@ -36,12 +36,9 @@ fn whatever_happens_to_engine_disk_redis_and_clock_no_promise_is_broken() {
     assert!(deaths.iter().all(|count| *count > 100), "{tried:?}");
     let faults = [tried.disk_faults, tried.redis_faults, tried.network_faults, tried.failovers];
     assert!(faults.iter().all(|count| *count > 100), "{tried:?}");
+    let attacks = [tried.strangers, tried.tokens, tried.rots_refused, tried.compactions];
+    assert!(attacks.iter().all(|count| *count > 100) && tried.compactions_in_vain > 20, "{tried:?}");
     assert!(tried.orders > 4_000 && tried.refunds > 400 && tried.messages > 10_000, "{tried:?}");
-}
-
-#[test]
-fn nor_with_another_two_hundred_seeds() {
-    assert_eq!(run(200..400).seeds, 200);
 }
 
 #[test]
@@ -107,4 +104,34 @@ fn control_a_buyer_with_two_accounts_is_found() {
 #[test]
 fn control_ticks_that_do_not_act_are_found() {
     assert!(breach(Flaw::DeafTick, "G7").what.contains("outlived its deadline"));
+}
+
+#[test]
+fn control_an_opening_that_takes_rot_for_a_torn_write_is_found() {
+    assert!(breach(Flaw::RotForTorn, "G4").what.contains("has rotted, and was taken for a torn write"));
+}
+
+#[test]
+fn control_a_door_that_makes_an_invitation_for_whoever_asks_is_found() {
+    assert!(breach(Flaw::OpenDoor, "G8").what.contains("and it is for (Invited"));
+}
+
+#[test]
+fn control_a_door_that_takes_a_token_without_its_tag_is_found() {
+    assert!(breach(Flaw::UncheckedTag, "G8").what.contains("was taken"));
+}
+
+#[test]
+fn control_a_door_that_sends_an_old_token_to_the_next_hold_is_found() {
+    assert!(breach(Flaw::SlotForToken, "G8").what.contains("an old token"));
+}
+
+#[test]
+fn control_a_shop_that_serves_another_in_the_line_is_found() {
+    assert!(breach(Flaw::JumpedLine, "G12").what.contains("who is first"));
+}
+
+#[test]
+fn control_a_compaction_that_was_never_synced_is_found() {
+    assert!(breach(Flaw::UnsyncedDraft, "G4").what.contains("can't be opened again"));
 }

@@ -20,6 +20,7 @@ use super::{
     dice::Dice,
     network::Network,
     redis::{Server, Trouble},
+    rot::{Rotted, rot},
 };
 use crate::{
     Durability, Engine, Events, ManualClock, OpenError, Timestamp,
@@ -50,17 +51,28 @@ pub(super) struct World {
     pub(super) events: Events,
     pub(super) clock: Arc<ManualClock>,
     pub(super) network: Network,
-    pub(super) durability: Durability,
+    opening: Opening,
     disk: SimDisk,
     runtime: runtime::Runtime,
     work: Vec<Work>,
     /// Openings that failed.
     pub(super) in_vain: u64,
+    /// What became of bits that flipped.
+    pub(super) rotted: Vec<Rotted>,
+    flaw: Option<Flaw>,
 }
 
-fn open(disk: &SimDisk, clock: &Arc<ManualClock>, durability: Durability) -> Result<Engine, OpenError> {
+/// How the engine's journals are opened.
+#[derive(Debug, Clone, Copy)]
+struct Opening {
+    durability: Durability,
+    segment_bytes: u64,
+}
+
+fn open(disk: &SimDisk, clock: &Arc<ManualClock>, opening: Opening) -> Result<Engine, OpenError> {
+    let Opening { durability, segment_bytes } = opening;
     let now = crate::Clock::now(&**clock);
-    let sizes = JournalOptions { segment_bytes: 24 << 10, fill_bytes: 4 << 10, ..JournalOptions::at(now) };
+    let sizes = JournalOptions { segment_bytes, fill_bytes: 500, ..JournalOptions::at(now) };
     // One stripe: which thread it is makes no difference.
     let options = Engine::options().clock(clock.clone()).stripes(1).durability(durability);
     options.open_on(Arc::new(disk.clone()), sizes)
@@ -70,10 +82,13 @@ impl World {
     pub(super) fn new(dice: &mut Dice, now: Timestamp, flaw: Option<Flaw>) -> Result<Self, String> {
         let disk = match flaw {
             Some(Flaw::LyingDisk) => SimDisk::flawed(dice.roll(), journal::Flaw::LyingSync),
+            Some(Flaw::UnsyncedDraft) => SimDisk::flawed(dice.roll(), journal::Flaw::UnsyncedDraft),
             _ => SimDisk::new(dice.roll()),
         };
         let disk = disk.sectors(if dice.one_in(2) { 512 } else { 4_096 });
         let durability = if dice.one_in(4) { Durability::Buffered } else { Durability::Synced };
+        // Small, so that there is something to compact.
+        let opening = Opening { durability, segment_bytes: (4 << 10) + 500 + dice.below(4 << 10) };
         let server = Server::new(Some(PASSWORD));
         let server = if flaw == Some(Flaw::BlindScript) { server.that_counts_blindly() } else { server };
         let network = Network::new(server, dice.roll(), PASSWORD);
@@ -83,10 +98,10 @@ impl World {
         let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
         let clock = Arc::new(ManualClock::starting_at(now));
-        let engine = open(&disk, &clock, durability).map_err(|error| error.to_string())?;
+        let engine = open(&disk, &clock, opening).map_err(|error| error.to_string())?;
         let events = engine.subscribe(512);
-        let (work, in_vain) = (Vec::new(), 0);
-        let mut world = Self { engine, events, clock, network, durability, disk, runtime, work, in_vain };
+        let (work, in_vain, rotted) = (Vec::new(), 0, Vec::new());
+        let mut world = Self { engine, events, clock, network, opening, disk, runtime, work, in_vain, rotted, flaw };
         world.employ(dice)?;
         Ok(world)
     }
@@ -133,19 +148,34 @@ impl World {
         });
     }
 
+    /// When an answer is given.
+    pub(super) fn durability(&self) -> Durability {
+        self.opening.durability
+    }
+
     /// Whether the journal takes nothing any more.
     pub(super) fn has_failed(&self) -> bool {
         self.disk.is_dark() || self.engine.has_failed()
     }
 
-    /// One of the disk's next calls goes wrong.
-    pub(super) fn break_disk(&self, dice: &mut Dice) {
+    /// Whether nothing is wrong with the disk, and nothing will be.
+    pub(super) fn is_disk_sound(&self) -> bool {
+        self.disk.is_sound()
+    }
+
+    /// Somebody makes room on the disk.
+    pub(super) fn make_room(&self) {
+        self.disk.set_room(None);
+    }
+
+    /// One of the disk's next calls goes wrong, at most the one that is `within` calls.
+    pub(super) fn break_disk(&self, within: u64, dice: &mut Dice) {
         let fault = match dice.below(5) {
             0 => Fault::Full,
             1 | 2 => Fault::Error(std::io::ErrorKind::Other),
             _ => Fault::Crash,
         };
-        self.disk.fault_at(self.disk.calls() + 1 + dice.below(12), fault);
+        self.disk.fault_at(self.disk.calls() + 1 + dice.below(within), fault);
     }
 
     /// The process ends, and another one begins on what is left, at `now` by the machine's clock.
@@ -160,11 +190,15 @@ impl World {
         // Somebody has made room, if it was full.
         self.disk.set_room(None);
         self.clock = Arc::new(ManualClock::starting_at(now));
+        if faults && dice.one_in(2) {
+            let open = |disk: &SimDisk| open(disk, &self.clock, self.opening);
+            self.rotted.push(rot(&self.disk, open, dice, self.flaw == Some(Flaw::RotForTorn))?);
+        }
         loop {
             if faults && dice.one_in(4) {
-                self.break_disk(dice);
+                self.break_disk(12, dice);
             }
-            match open(&self.disk, &self.clock, self.durability) {
+            match open(&self.disk, &self.clock, self.opening) {
                 Ok(engine) => {
                     self.disk.fault_at(u64::MAX, Fault::Crash);
                     self.disk.set_room(None);
