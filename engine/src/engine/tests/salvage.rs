@@ -20,10 +20,10 @@ use proptest::prelude::*;
 
 use super::{
     compaction::open_small,
-    whole_lives::{Life, steps},
+    machine::{Machine, Setup, lives},
     *,
 };
-use crate::{Damage, JournalReader, Salvage, Salvaged, SalvagedOrder};
+use crate::{Damage, JournalReader, Salvage, Salvaged, SalvagedOrder, journal::SimDisk};
 
 /// Where something stands: the file's name, and which bytes.
 type Part = (String, Range<u64>);
@@ -208,15 +208,18 @@ proptest! {
 
     #[test]
     fn whatever_is_damaged_every_order_that_is_whole_is_told_and_no_other(
-        steps in proptest::collection::vec(steps(), 40..100),
+        worn in any::<bool>(),
+        ops in lives(40..100),
         damages in proptest::collection::vec(proptest::collection::vec(harms(), 1..4), 30),
     ) {
-        let mut life = Life::begin();
-        for step in &steps {
-            life.step(step);
+        let setup = Setup { seed: 1, stripes: 1, buffered: false, worn };
+        let mut machine = Machine::begin(setup, SimDisk::new(1));
+        for op in &ops {
+            machine.step(op);
         }
-        life.world.engine.sync().unwrap();
-        let (_folder, dir) = copy(&life.dir);
+        machine.mend();
+        machine.world.engine.sync().unwrap();
+        let (_folder, dir) = machine.save();
         let written = Written::at(&dir);
         for harms in &damages {
             let (_folder, dir) = copy(&dir);
