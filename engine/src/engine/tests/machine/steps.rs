@@ -243,7 +243,9 @@ impl Machine {
         };
         let durable = pending.is_done();
         let mut answer = None;
-        if waits || due == Due::LateOrRefund {
+        // What a crash has left is known by the answer alone.
+        let perhaps = self.oracle.tickets[index].fate == Fate::PerhapsExpired;
+        if waits || perhaps {
             answer = pending.wait().ok();
             assert!(answer.is_some() || self.has_failed(), "no answer to a payment");
         }
@@ -268,13 +270,18 @@ impl Machine {
                 self.sell(index, payment);
                 assert!(self.is_receipt(index, receipt), "{receipt:?}");
             }
-            (Due::LateOrRefund, None) => return,
+            (_, None) if perhaps => return,
             (Due::Refund | Due::LateOrRefund, answer) => {
                 assert!(answer.is_none_or(|answer| receipt_of(answer).is_none()), "to be refunded: {answer:?}");
+                let forgotten = matches!(answer, Some(Confirmation::CancelledBefore | Confirmation::HoldForgotten));
                 let ticket = &mut self.oracle.tickets[index];
+                assert!(
+                    !forgotten || ticket.fate != Fate::Expired,
+                    "it has expired, and that is forgotten: {ticket:?}"
+                );
                 ticket.refunded = true;
                 if ticket.fate != Fate::Over {
-                    ticket.fate = Fate::Refused;
+                    ticket.fate = if forgotten { Fate::Over } else { Fate::Refused };
                 }
             }
         }
