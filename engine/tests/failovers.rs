@@ -161,6 +161,29 @@ fn a_shard_that_is_gone_stops_its_own_sales_and_no_other() {
     scene.assert_delivered();
 }
 
+/// As it looks while a shard fails over, to who asks at the wrong moment.
+#[test]
+fn a_slot_that_nobody_has_is_looked_for_until_somebody_has_it() {
+    let scene = Scene::new();
+    scene.sell(100);
+    scene.assert_delivered();
+    let slot = scene.cluster.slot(&key(&scene.sales[0], "sales"));
+    for node in &scene.cluster.nodes {
+        node.tell(&format!("CLUSTER DELSLOTS {slot}"));
+    }
+    scene.sell(100);
+    eventually("it shows that nobody has the slot", || {
+        let fault = fault(&scene.driver.status(), &scene.sales[0]);
+        matches!(fault, Some(LedgerError::ClusterDown { reason, .. }) if reason.contains("nobody has the slot"))
+    });
+    for other in &scene.sales[1..] {
+        assert_goes_on(&scene.shop, &scene.driver, other);
+    }
+    scene.cluster.nodes[0].tell(&format!("CLUSTER ADDSLOTS {slot}"));
+    assert_goes_on(&scene.shop, &scene.driver, &scene.sales[0]);
+    scene.assert_delivered();
+}
+
 #[test]
 fn a_slot_that_moves_during_delivery_takes_its_sale_along() {
     let scene = Scene::new();

@@ -76,7 +76,7 @@ impl Cluster {
     pub(super) async fn ask(&mut self, key: &str, command: &Cmd) -> Result<Value, Failure> {
         self.ask_who_has_what().await?;
         let slot = slot(key);
-        let mut target = self.slots.owner(slot).ok_or_else(no_owner)?;
+        let mut target = self.owner(slot).ok_or_else(no_owner)?;
         let mut asking = false;
         for _ in 0..=REDIRECTS {
             let answer =
@@ -101,7 +101,7 @@ impl Cluster {
         let mut answers: Vec<Result<Value, Failure>> = commands.iter().map(|_| Err(no_owner())).collect();
         let mut groups = BTreeMap::<Address, Vec<usize>>::new();
         for (index, (key, _)) in commands.iter().enumerate() {
-            if let Some(owner) = self.slots.owner(slot(key)) {
+            if let Some(owner) = self.owner(slot(key)) {
                 groups.entry(owner).or_default().push(index);
             }
         }
@@ -134,6 +134,13 @@ impl Cluster {
             }
         }
         Ok(answers)
+    }
+
+    /// Who has a slot. If nobody has, as while its shard fails over, that is asked again.
+    fn owner(&mut self, slot: u16) -> Option<Address> {
+        let owner = self.slots.owner(slot);
+        self.stale |= owner.is_none();
+        owner
     }
 
     async fn ask_at(&mut self, target: &Address, command: &Cmd) -> Result<Value, Failure> {
