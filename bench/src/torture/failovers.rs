@@ -18,8 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sellout::{Engine, Sale, SaleSpec, ledger::LedgerDriver};
-use sellout_testkit::{RedisCluster, RedisSentinels, RedisServer};
+use sellout::{Engine, Sale, SaleSpec};
+use sellout_testkit::{RedisCluster, RedisSentinels, RedisServer, StandStill};
 
 use super::{
     Dice, TortureError, Tried, Verdict, Watch,
@@ -165,20 +165,20 @@ fn fail_over(
                     break;
                 }
                 let lag = 1 + dice.below(60);
-                let lost = until_it_lags(&group, primary, replica, &hot, lag)?;
-                let still = match way {
-                    Loss::Killed => {
-                        group.server_mut(primary).kill();
-                        None
-                    }
-                    Loss::StandsStill => Some(group.server(primary).stand_still()),
-                };
+                let kept = until_it_lags(&group, primary, replica, &hot, lag)?;
                 if broken == Some(Broken::LeavesRedis) {
-                    driver = None;
+                    // Redis has everything a last time: what it lacks later, the failover has lost.
+                    stop.store(true, Ordering::Relaxed);
+                    until("the shop has closed", || seller.is_finished())?;
+                    let driver = driver.take().ok_or("nobody delivers")?;
+                    driver.wait_delivered(PATIENCE).map_err(|error| error.to_string())?;
+                    driver.stop();
                 }
+                let had = group.orders(primary, &hot);
+                let still = lose(&mut group, primary, way);
                 until("the replica is promoted", || group.server(replica).is_primary())?;
                 tried.count(if is_cluster { "in a cluster" } else { "by sentinel" }, 1);
-                tried.count("lost by Redis", lost);
+                tried.count("lost by Redis", had - kept);
                 group.server(replica).listen_again();
                 match still {
                     Some(still) => drop(still),
@@ -189,7 +189,7 @@ fn fail_over(
                 if driver.is_none() {
                     break;
                 }
-                until("the new primary has what was lost", || driver.as_ref().is_some_and(is_delivered))?;
+                until("the new primary has what was lost", || group.orders(replica, &hot) >= had)?;
                 (primary, replica) = (replica, primary);
                 watch.note(|| "failovers: one more".to_owned());
             }
@@ -221,20 +221,23 @@ fn fail_over(
     Ok(())
 }
 
-/// Lets the replica lag by at least `lag` orders of `sale`; by how many it does.
-fn until_it_lags(group: &Group, primary: usize, replica: usize, sale: &str, lag: u64) -> Result<u64, String> {
-    group.server(replica).fall_behind(group.server(primary));
-    let (kept, mut had) = (group.orders(replica, sale), 0);
-    until("the replica lags", || {
-        had = group.orders(primary, sale);
-        had >= kept + lag
-    })?;
-    Ok(had - kept)
+/// The primary is lost; if it stands still, as long as the answer lives.
+fn lose(group: &mut Group, primary: usize, way: Loss) -> Option<StandStill> {
+    match way {
+        Loss::Killed => {
+            group.server_mut(primary).kill();
+            None
+        }
+        Loss::StandsStill => Some(group.server(primary).stand_still()),
+    }
 }
 
-/// Everything that was durable a moment ago is in Redis.
-fn is_delivered(driver: &LedgerDriver) -> bool {
-    driver.wait_delivered(Duration::from_millis(500)).is_ok()
+/// Lets the replica lag by at least `lag` orders of `sale`; how many it keeps.
+fn until_it_lags(group: &Group, primary: usize, replica: usize, sale: &str, lag: u64) -> Result<u64, String> {
+    group.server(replica).fall_behind(group.server(primary));
+    let kept = group.orders(replica, sale);
+    until("the replica lags", || group.orders(primary, sale) >= kept + lag)?;
+    Ok(kept)
 }
 
 /// The payments in Redis, as it has them.
