@@ -334,6 +334,27 @@ fn rot_of_any_bit_in_the_last_frame_is_refused_with_its_place_and_overwrites_not
     }
 }
 
+/// A crash in the middle of the next commit hides no rot: what was acknowledged isn't overwritten with what is torn.
+#[test]
+fn rot_of_any_bit_in_the_last_whole_frame_is_refused_also_with_a_torn_write_behind_it() {
+    let (disk, offsets) = written(4);
+    let [from, end, next] = [3, 2, 1].map(|back| usize::try_from(offsets[offsets.len() - back]).unwrap());
+    for kept in [1, 20, 60, next - end - 8] {
+        let torn = disk.copy();
+        torn.with_file(FIRST, |bytes| bytes[end + kept..].fill(0));
+        assert_eq!(open(&torn.copy()).unwrap().1.len(), 1 + 9, "{kept}");
+        for bit in from * 8..end * 8 {
+            let rotten = torn.copy();
+            rotten.rot(FIRST, bit);
+            let before = rotten.with_file(FIRST, |bytes| bytes.clone());
+            let refused = open(&rotten);
+            let named = matches!(&refused, Err(OpenError::Corrupt { offset, .. }) if *offset == from as u64);
+            assert!(named, "bit {bit}, {kept} kept: {refused:?}");
+            assert_eq!(rotten.with_file(FIRST, |bytes| bytes.clone()), before, "nothing is changed");
+        }
+    }
+}
+
 /// The limit that `torn` documents: a sector's part of the last frame that turns to zeros is as if it was never
 /// written.
 #[test]

@@ -6,12 +6,15 @@
 //! A frame is written over zeros, and a disk writes sectors whole or not at all. So a write that a crash has cut short
 //! leaves zeros: a sector's part of the frame is missing, or the frame's end, if the process died while the system
 //! took the bytes; or its beginning, if the next opening died while it cleared what was left. Rot leaves the frame
-//! where it was. Where a frame has such zeros of its own, rot of one bit is still found: the checksum tells which.
+//! where it was. Where a frame has such zeros of its own, rot of one bit is still found: the checksum tells which. So
+//! is rot of one bit in a frame behind which a crash has left a part of the next: that one lacks a part, and the frame
+//! before it was durable when it was begun.
 //!
 //! The limit: rot that turns to zeros the frame's first byte, a whole sector's part of it, or its end from some byte
 //! on, can't be told from a torn write; one bit is enough where a frame without padding ends with a byte of one set
 //! bit. Nor can rot of more than one bit (or of one, in a frame beyond what is searched) that makes the length greater,
-//! or in a frame that has such zeros of its own, as one that ends with a zero byte; the padding sees to it that few do.
+//! or in a frame behind which a part of the next was left, or which has such zeros of its own, as one that ends with a
+//! zero byte; the padding sees to it that few do.
 
 use super::frame::{FRAME_HEADER, FrameHeader, Place, records};
 
@@ -24,9 +27,20 @@ const SEARCHED: usize = 64 << 10;
 /// The polynomial of CRC-32, its bits reflected.
 pub(super) const POLYNOMIAL: u32 = 0xedb8_8320;
 
+/// A frame that is whole but for one bit.
+struct Rotten {
+    /// The byte that has the bit.
+    at: usize,
+    length: usize,
+}
+
 /// Whether `left` may be what a crash left of a write at `place`; behind it are zeros for good.
+///
+/// Where the next write was begun, the frame before was durable: nothing that it lacks was taken by a crash.
 pub(crate) fn is_torn(left: &[u8], place: Place) -> bool {
-    lacks_a_part(left, place.offset) && wrong_byte(left, place).is_none_or(|at| may_be_lost(at, left, place.offset))
+    let is_last = |rotten: &Rotten| rotten.length >= left.len();
+    let lost = |rotten: Rotten| is_last(&rotten) && may_be_lost(rotten.at, left, place.offset);
+    lacks_a_part(left, place.offset) && rotten(left, place).is_none_or(lost)
 }
 
 /// Whether a crash, too, can have taken the byte at `at`: with its sector, or with all that follows.
@@ -68,25 +82,22 @@ fn header(left: &[u8]) -> Option<FrameHeader> {
     FrameHeader::parse(&bytes)
 }
 
-/// Where the byte is that has the one wrong bit of a frame that is whole otherwise.
-fn wrong_byte(left: &[u8], place: Place) -> Option<usize> {
-    if left.len() > SEARCHED {
-        return None;
-    }
-    let mut frame = left.to_vec();
-    frame.resize(left.len().max(FRAME_HEADER), 0);
+/// The frame at the front of `left` that is whole but for one bit.
+fn rotten(left: &[u8], place: Place) -> Option<Rotten> {
+    let mut frame = left[..left.len().min(SEARCHED)].to_vec();
+    frame.resize(frame.len().max(FRAME_HEADER), 0);
     // A bit of the header can make it another frame, of another length.
-    let in_header = (0..FRAME_HEADER * 8).find(|&bit| {
+    let in_header = (0..FRAME_HEADER * 8).find_map(|bit| {
         frame[bit / 8] ^= 1 << (bit % 8);
-        let whole = is_whole(&mut frame, left.len(), place);
+        let whole = whole(&mut frame, place);
         frame[bit / 8] ^= 1 << (bit % 8);
-        whole
+        whole.map(|length| Rotten { at: bit / 8, length })
     });
-    in_header.map(|bit| bit / 8).or_else(|| in_payload(&mut frame, left.len(), place))
+    in_header.or_else(|| in_payload(&mut frame, place))
 }
 
-/// Where the byte is whose one bit, changed, makes the checksum hold, behind the header.
-fn in_payload(frame: &mut Vec<u8>, left: usize, place: Place) -> Option<usize> {
+/// The same, if the bit is behind the header.
+fn in_payload(frame: &mut Vec<u8>, place: Place) -> Option<Rotten> {
     let header = header(frame).filter(|header| header.frame_length() <= SEARCHED)?;
     frame.resize(header.frame_length(), 0);
     let wrong = header.difference(frame, place)?;
@@ -95,21 +106,21 @@ fn in_payload(frame: &mut Vec<u8>, left: usize, place: Place) -> Option<usize> {
     for at in (FRAME_HEADER..frame.len()).rev() {
         if let Some(bit) = effects.iter().position(|&effect| effect == wrong) {
             frame[at] ^= 1 << bit;
-            let whole = is_whole(frame, left, place);
+            let whole = whole(frame, place);
             frame[at] ^= 1 << bit;
-            return whole.then_some(at);
+            return whole.map(|length| Rotten { at, length });
         }
         effects = effects.map(step);
     }
     None
 }
 
-/// Whether `frame` begins with a frame that holds, with every record in it, and has nothing behind it.
-fn is_whole(frame: &mut Vec<u8>, left: usize, place: Place) -> bool {
-    let Some(header) = header(frame) else { return false };
+/// The length of the frame with which `frame` begins, if it holds, with every record in it.
+fn whole(frame: &mut Vec<u8>, place: Place) -> Option<usize> {
+    let header = header(frame)?;
     let length = header.frame_length();
-    if length > SEARCHED || length < left {
-        return false;
+    if length > SEARCHED {
+        return None;
     }
     let before = frame.len();
     frame.resize(length.max(before), 0);
@@ -117,7 +128,7 @@ fn is_whole(frame: &mut Vec<u8>, left: usize, place: Place) -> bool {
     let payload = &frame[FRAME_HEADER..FRAME_HEADER + header.payload];
     let whole = holds && records(payload).try_fold(0, |count, record| record.map(|_| count + 1)) == Ok(header.records);
     frame.truncate(before);
-    whole
+    whole.then_some(length)
 }
 
 /// The effect of a change on the checksum after one more byte.
@@ -221,6 +232,34 @@ mod tests {
         }
     }
 
+    /// The frame was durable when the next one was begun.
+    #[test]
+    fn one_wrong_bit_is_rot_whatever_a_crash_has_left_of_the_next_write_behind_it() {
+        for (offset, first) in frames() {
+            let end = offset + first.len() as u64;
+            for next in [frame(end, 2, false), frame(end, 60, false), frame(end, 3_000, false)] {
+                for kept in [1, 33, 60, next.len() - 600.min(next.len() / 2), next.len() - 1] {
+                    let mut torn = [first.clone(), next[..kept].to_vec()].concat();
+                    if kept > 2_048 {
+                        // A sector is lost, too.
+                        let lost = usize::try_from((end + 1_024).next_multiple_of(512) - offset).unwrap();
+                        torn[lost..lost + 512].fill(0);
+                    }
+                    assert!(is_torn(&left(torn[first.len()..].to_vec()), place(end)), "what is behind it is torn");
+                    for bit in (0..first.len() * 8).filter(|bit| *bit < 256 || bit % 29 == 0) {
+                        let mut rotten = torn.clone();
+                        rotten[bit / 8] ^= 1 << (bit % 8);
+                        let length = first.len();
+                        assert!(
+                            !is_torn(&left(rotten), place(offset)),
+                            "bit {bit} of {length} at {offset}, {kept} kept"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_wrong_byte_is_rot_unless_it_is_a_zero_at_either_end() {
         for (offset, frame) in frames().filter(|(_, frame)| frame.last() != Some(&0)) {
@@ -302,7 +341,9 @@ mod tests {
         let offset = 4_096;
         let mut rotten = frame(offset, 0, true);
         rotten[40] ^= 1;
-        assert!(lacks_a_part(&rotten, offset) && wrong_byte(&rotten, place(offset)) == Some(40));
+        assert!(
+            lacks_a_part(&rotten, offset) && super::rotten(&rotten, place(offset)).map(|rotten| rotten.at) == Some(40)
+        );
     }
 
     #[test]
@@ -310,6 +351,6 @@ mod tests {
         let offset = 4_096;
         let mut torn = frame(offset, 40, false);
         torn[512..1_024].fill(0);
-        assert!(lacks_a_part(&torn, offset) && wrong_byte(&torn, place(offset)).is_none());
+        assert!(lacks_a_part(&torn, offset) && rotten(&torn, place(offset)).is_none());
     }
 }
