@@ -37,8 +37,10 @@ enum Loss {
     StandsStill,
 }
 
-/// Units of a sale: more than are sold in a try.
+/// Units of a sale: more than are sold in a try, at a buyer every [`PACE`].
 const STOCK: u32 = 200_000;
+/// Between two buyers: time for Redis to catch up, however fast the journal is.
+const PACE: Duration = Duration::from_millis(1);
 /// Primaries of a cluster; number `n + SHARDS` replicates number `n`.
 const SHARDS: usize = 3;
 
@@ -105,6 +107,7 @@ impl Shop {
                 pending.wait().map_err(|error| error.to_string())?;
                 self.acknowledged().entry(place).or_default().insert(buyer);
             }
+            thread::sleep(PACE);
         }
         Ok(())
     }
