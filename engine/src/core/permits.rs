@@ -266,10 +266,13 @@ impl Permits {
         self.gate.compare_exchange(gate.0, marked, Ordering::AcqRel, Ordering::Relaxed).ok().map(|_| Gate(marked))
     }
 
-    /// Marks `sold out` on the very `gate` under which every unit was seen sold.
+    /// Marks `sold out` on the very `gate` under which every unit was seen sold; true for the one who has set it.
     ///
     /// The caller read the gate first, then that the units sold make up the whole stock.
     pub(crate) fn mark_sold_out(&self, gate: Gate) -> bool {
+        if gate.sold_out() {
+            return false;
+        }
         // AcqRel, Relaxed on failure: as in `mark_none_free`; a return in between has changed the gate.
         self.gate.compare_exchange(gate.0, gate.0 | SOLD_OUT, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
@@ -364,6 +367,76 @@ mod tests {
         permits.give(0, 1);
         assert!(permits.gate().is_open());
         assert!(!permits.mark_sold_out(gate), "a gate from before the return proves nothing");
+    }
+
+    const MARKS: [Mark; 5] = [Mark::Closed, Mark::Paused, Mark::Scheduled, Mark::Halted, Mark::Closes];
+
+    #[test]
+    fn each_mark_stands_alone_and_says_what_it_is() {
+        for mark in MARKS {
+            let permits = Permits::new(1, 1, false);
+            assert!(permits.set(mark));
+            let gate = permits.gate();
+            let says = [gate.is_closed(), gate.is_paused(), gate.is_scheduled(), gate.sold_out(), gate.none_free()];
+            let expected = [
+                mark == Mark::Closed,
+                matches!(mark, Mark::Paused | Mark::Halted),
+                mark == Mark::Scheduled,
+                false,
+                false,
+            ];
+            assert_eq!(says, expected, "{mark:?}");
+            assert_eq!(gate.is_open(), mark == Mark::Closes, "{mark:?}");
+            assert_eq!(gate.is_barred(), mark != Mark::Closes, "{mark:?}");
+            assert!(!gate.queued() && !gate.is_only_sold_out());
+            // Whoever asks for many at once is held off as any other, and a late payment is not.
+            assert_eq!(permits.take(0, 1).is_ok(), mark == Mark::Closes, "{mark:?}");
+            assert_eq!(permits.take_up_to(0, 1), 0);
+            assert_eq!(permits.free(), u64::from(mark != Mark::Closes));
+            for other in MARKS {
+                assert_eq!(permits.clear(other), other == mark);
+            }
+            assert!(permits.gate().is_open());
+        }
+        assert!(Permits::new(1, 1, true).gate().is_scheduled());
+    }
+
+    #[test]
+    fn sold_out_is_the_answer_for_good_if_nothing_else_stands_there() {
+        let permits = Permits::new(1, 1, false);
+        assert_eq!(permits.take(0, 1), Ok(()));
+        let Err(Denied::Emptied(gate)) = permits.take(0, 1) else { panic!("nothing is left") };
+        assert!(!gate.is_only_sold_out() && permits.mark_sold_out(gate));
+        let gate = permits.gate();
+        assert!(gate.none_free() && gate.is_only_sold_out() && !gate.is_open());
+        assert!(!permits.mark_sold_out(gate), "it is marked once");
+        for mark in MARKS {
+            permits.set(mark);
+            assert!(permits.gate().sold_out() && !permits.gate().is_only_sold_out(), "{mark:?}");
+            permits.clear(mark);
+        }
+        assert!(permits.give(0, 1) && !permits.give(0, 1), "one return ends the time in which nothing was free");
+    }
+
+    #[test]
+    fn as_many_as_are_wanted_are_taken_from_as_many_stripes_as_it_needs() {
+        let permits = Permits::new(10, 4, false);
+        for (wanted, got, left) in [(4, 4, 6), (0, 0, 6), (5, 5, 1), (5, 1, 0), (5, 0, 0)] {
+            assert_eq!((permits.take_up_to(1, wanted), permits.free()), (got, left));
+        }
+    }
+
+    #[test]
+    fn what_is_taken_off_comes_from_the_stripes_and_from_the_queue() {
+        let permits = Permits::new(2, 1, false);
+        assert_eq!(permits.drain(0, 2), 2);
+        assert_eq!(permits.open_queue(), Ok(true));
+        assert!(!permits.give(0, 5), "it is for the queue, and for nobody who was told that nothing is free");
+        assert_eq!((permits.free(), permits.gate().none_free()), (5, true));
+        permits.stripes.at(0).fetch_add(2, Ordering::Relaxed);
+        assert_eq!((permits.take_off(0, 3), permits.free()), (3, 4));
+        assert_eq!((permits.take_off(0, 9), permits.free()), (4, 0));
+        assert!(!permits.close_queue(0), "nothing is free by that");
     }
 
     #[test]

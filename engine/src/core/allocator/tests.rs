@@ -16,6 +16,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::{cap::CellIndex, slots::GENERATION_BITS};
 
 const RULES: Rules = Rules { cap: 1, largest: 1, hold: 100, grace: 10 };
 const KEY: u16 = 9;
@@ -672,4 +673,40 @@ fn slots_that_were_retired_before_a_restart_are_replaced() {
         allocator.restore_free(slot, 1 << 22, Some(End::Cancelled));
     }
     assert!(allocator.wants_chunks().is_some(), "40 units, and 64 slots of which 24 are out of generations");
+}
+
+#[test]
+fn a_hold_of_the_last_generation_is_over_when_its_slot_is_retired() {
+    let allocator = allocator(RULES, 40, 1);
+    allocator.restore_slots();
+    let last = (1 << GENERATION_BITS) - 1;
+    let id = HoldId { slot: 3, generation: last, key_epoch: KEY };
+    let share = Share { buyer: buyer(1), quantity: 1 };
+    allocator.restore(id, share, State::Held { due: 110 });
+    allocator.restore_fresh(4);
+    assert!(!allocator.has_passed(3, last));
+    assert!(end(&allocator, id, End::Cancelled, 0));
+    assert!(allocator.has_passed(3, last) && allocator.has_passed(3, last - 1));
+    assert_eq!(allocator.standing(id), Standing::Gone);
+    assert_eq!(assert_adds_up(&allocator), Count { free: 40, held: 0, sold: 0 });
+    // The last but one leaves the last.
+    let slots = Slots::new(1);
+    slots.restore(0, State::Held { due: 5 }, last - 1, Meta { cell: CellIndex(0), quantity: 1, key_epoch: KEY });
+    assert_eq!(slots.release(0, slots.load(0), End::Cancelled), Ok(true));
+    assert_eq!(slots.load(0).generation(), last);
+    // Nobody has the slot again.
+    for number in 2..42 {
+        assert_ne!(reserve(&allocator, number, 0).expect("a unit is free").id.slot, 3);
+    }
+}
+
+#[test]
+fn who_would_wait_is_told_sold_out_and_one_is_told_first() {
+    let allocator = allocator(RULES, 1, 1);
+    let made = reserve(&allocator, 1, 0).expect("a unit is free");
+    assert!(confirm(&allocator, made.id, 1, 0));
+    assert_eq!(allocator.open_queue(), Err(Refusal::SoldOut { first: true }));
+    assert_eq!(allocator.open_queue(), Err(Refusal::SoldOut { first: false }));
+    assert!(allocator.gate().sold_out());
+    assert_eq!(reserve(&allocator, 2, 0).err(), Some(Refusal::SoldOut { first: false }));
 }
