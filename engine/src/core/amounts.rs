@@ -151,6 +151,10 @@ mod tests {
     fn the_amounts_of_a_seed_are_frozen() {
         assert_eq!(*amounts(10, 2_000, 1, 20_000, 7), [248, 153, 446, 272, 66, 104, 137, 220, 234, 120]);
         assert_eq!(*amounts(10, 2_000, 150, 250, 7), [205, 192, 214, 167, 178, 220, 180, 250, 186, 208]);
+        // Most are cut off at the ceiling, and what was cut off is dealt out in several passes.
+        let clipped = amounts(20, 3_400, 100, 200, 7);
+        assert_eq!(clipped[..10], [200, 122, 195, 200, 157, 129, 199, 160, 140, 120]);
+        assert_eq!(clipped[10..], [129, 169, 197, 160, 181, 200, 182, 200, 200, 160]);
         assert_ne!(amounts(10, 2_000, 1, 20_000, 7), amounts(10, 2_000, 1, 20_000, 8));
     }
 
@@ -161,6 +165,28 @@ mod tests {
         assert_eq!(*amounts(3, 0, 0, 9, 1), [0, 0, 0]);
         let most = u64::from(u32::MAX);
         assert_eq!(*amounts(2, 2 * most, 0, u32::MAX, 1), [u32::MAX; 2]);
+    }
+
+    #[test]
+    fn what_the_passes_leave_goes_to_whoever_has_room() {
+        const WIDTH: u64 = 1 << 20;
+        const LEFT: u64 = 100;
+        let (mut parts, mut words) = (vec![1; 1 << 16], Words { seed: 7, counter: 0 });
+        // Nearly everybody is filled up, and a pass fills up about a half: so many passes there are not.
+        let excess = (parts.len() as u64) * (WIDTH - 1) - LEFT;
+        deal(&mut parts, WIDTH, excess, &mut words);
+        assert_eq!(parts.iter().sum::<u64>(), excess + parts.len() as u64);
+        let short = parts.iter().map(|part| WIDTH.checked_sub(*part).expect("at most the ceiling"));
+        assert_eq!(short.sum::<u64>(), LEFT);
+    }
+
+    #[test]
+    fn words_that_would_favour_some_numbers_are_thrown_away() {
+        const BOUND: u64 = (1 << 63) + 1;
+        let mut words = Words { seed: 7, counter: 0 };
+        // Of 2^64 words nearly every second one is beyond the last whole multiple of such a bound.
+        assert!((0..1_000).all(|_| words.below(BOUND) < BOUND));
+        assert!((1_800..2_200).contains(&words.counter), "{} words for 1,000 numbers", words.counter);
     }
 
     #[test]

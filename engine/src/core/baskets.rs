@@ -188,3 +188,64 @@ impl fmt::Debug for Table {
         f.debug_struct("Table").finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(any(sellout_loom, sellout_shuttle))))]
+mod tests {
+    //! Properties: 1. a basket of which one part can't be entered leaves nothing behind; 2. the largest basket is read
+    //! as it was written.
+
+    use super::*;
+    use crate::core::{
+        allocator::{Plan, Rules},
+        slots::GENERATION_BITS,
+    };
+
+    const RULES: Rules = Rules { cap: 1, largest: 1, hold: 10, grace: 1 };
+
+    fn sale(stock: u32) -> Allocator {
+        let plan = Plan { stripes: 1, key: [7; 16], scheduled: false, journaled: false, first_slots: None };
+        Allocator::new(RULES, stock, plan)
+    }
+
+    /// A sale with units, and no slot that has a generation left.
+    fn without_slots(stock: u32) -> Allocator {
+        let sale = sale(stock);
+        sale.restore_slots();
+        let capacity = sale.slots().capacity(1);
+        (0..capacity).for_each(|slot| sale.restore_free(slot, 1 << GENERATION_BITS, None));
+        sale.restore_fresh(capacity);
+        sale
+    }
+
+    #[test]
+    fn a_basket_of_which_one_sale_has_no_slots_leaves_nothing_behind() {
+        for place in 0..3 {
+            let sales: Vec<_> = (0..3).map(|at| if at == place { without_slots(5) } else { sale(3 + at) }).collect();
+            let wants: Vec<_> = sales.iter().map(|allocator| Want { allocator, quantity: 1, due: 10 }).collect();
+            let free = || sales.iter().map(Allocator::free).collect::<Vec<_>>();
+            let before = free();
+            let missed = take(&wants, Buyer::from(1), Marks::Respected, 0, 0).expect_err("there is no slot");
+            assert_eq!((missed.place, missed.restocked), (place as usize, Vec::new()));
+            assert_eq!(free(), before);
+            for (at, sale) in (0..).zip(&sales).filter(|(at, _)| *at != place) {
+                assert!(sale.reserve(Buyer::from(1), 1, 0, 0, 0).is_ok(), "the buyer's share of sale {at} is back");
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_basket_is_read_as_it_was_written() {
+        let (sale, table) = (sale(2), Table::new());
+        sale.restore_slots();
+        let part = |number: u32| BasketPart {
+            line: Line { sale: u32::MAX - number, quantity: 1 + number },
+            slot: u32::MAX / 2 + number,
+            generation: (1 << GENERATION_BITS) - 1 - number,
+        };
+        let all: Vec<_> = (0..u32::try_from(MOST).expect("a few")).map(part).collect();
+        table.fill(sale.slots(), 1, &all);
+        table.fill(sale.slots(), 0, &all[..2]);
+        assert_eq!(table.parts(sale.slots(), 1), all);
+        assert_eq!(table.parts(sale.slots(), 0), all[..2]);
+    }
+}

@@ -69,3 +69,30 @@ impl fmt::Debug for Buyer {
         write!(f, "Buyer({self})")
     }
 }
+
+#[cfg(all(test, not(any(sellout_loom, sellout_shuttle))))]
+mod tests {
+    //! Properties: 1. an account is never a number, and two accounts are two buyers; 2. who an account is under a key
+    //! is so for ever: journals have it.
+
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn an_account_is_no_number_and_no_other_account() {
+        let accounts: Vec<_> = (0..256_u32).map(|name| Buyer::keyed(&[7; 16], &name.to_le_bytes())).collect();
+        assert!(accounts.iter().all(|account| account.words().0 >= 1 << 63));
+        let halves = |half: fn(Buyer) -> u64| accounts.iter().map(|account| half(*account)).collect::<HashSet<_>>();
+        assert_eq!(halves(|account| account.words().0).len(), accounts.len());
+        assert_eq!(halves(|account| account.words().1).len(), accounts.len());
+        assert_ne!(accounts[0], Buyer::keyed(&[8; 16], &0_u32.to_le_bytes()));
+    }
+
+    #[test]
+    fn who_an_account_is_is_frozen() {
+        let key = std::array::from_fn(|place| u8::try_from(place).expect("below 16"));
+        assert_eq!(Buyer::keyed(&key, b"li.wei").to_string(), "ha92ce9b07e9c4a0a511bcee067e63032");
+        assert_eq!(Buyer::keyed(&key, b"li.wei").as_u128(), 0xa92c_e9b0_7e9c_4a0a_511b_cee0_67e6_3032);
+    }
+}

@@ -43,6 +43,8 @@ mod bought;
 mod flooding;
 #[cfg(all(test, sellout_loom))]
 mod loom_tests;
+#[cfg(all(test, not(any(sellout_loom, sellout_shuttle))))]
+mod tests;
 
 /// How far from its home a cell may lie.
 const WINDOW: u32 = if MODEL { 2 } else { 128 };

@@ -24,6 +24,8 @@ use super::{
 
 #[cfg(all(test, sellout_loom))]
 mod loom_tests;
+#[cfg(all(test, not(any(sellout_loom, sellout_shuttle))))]
+mod tests;
 
 /// No hold falls due.
 pub(crate) const NEVER: u64 = u64::MAX;

@@ -247,9 +247,9 @@ mod tests {
             let index = supply.pop(&slots, 0).expect("64 slots");
             slots.hold(index, 1, META);
         }
-        for home in 0..4 {
+        for (home, stripe) in (0..4).flat_map(|home| (0..4).map(move |stripe| (home, stripe))) {
             slots.release(9, slots.load(9), End::Cancelled).expect("held");
-            supply.push(&slots, 2, 9);
+            supply.push(&slots, stripe, 9);
             assert_eq!(supply.pop(&slots, home), Some(9));
             slots.hold(9, 1, META);
         }

@@ -367,6 +367,28 @@ mod tests {
     }
 
     #[test]
+    fn the_tokens_of_a_secret_are_frozen() {
+        let keys = TokenKeys::new([7; 32], vec![1, 2, 3]);
+        let first = TokenKeys::new([7; 32], vec![1]).key_epoch();
+        assert_eq!((first, keys.key_epoch(), TokenKeys::new([8; 32], vec![1]).key_epoch()), (3_544, 3_546, 1_865));
+        let text = |key_epoch| keys.seal(Fields { key_epoch, generation: 5, slot: 6 }).to_string();
+        assert_eq!([text(first), text(first + 2)], ["VP6VCC82RXQS07Q9BBJKFW6V68", "VPJDSY9X01E1DZZE8WEGVAG9W8"]);
+    }
+
+    #[test]
+    fn an_epoch_that_is_not_known_is_anothers_and_harms_nobody() {
+        let keys = TokenKeys::new([7; 32], vec![1, 2, 3]);
+        for key_epoch in 0..=EPOCH_MASK {
+            let forged = Token { head: u64::from(key_epoch) << FIELD_BITS, tag: 0 };
+            let expected = if keys.age(key_epoch) < 3 { TokenError::Forged } else { TokenError::OtherEngine };
+            assert_eq!(keys.open(&forged), Err(expected), "of {} openings ago", keys.age(key_epoch));
+            // An order of an opening that is no longer known still has a token to be shown by.
+            let token = keys.seal(Fields { key_epoch, generation: 5, slot: 6 });
+            assert_eq!(keys.open(&token).is_ok(), keys.age(key_epoch) < 3);
+        }
+    }
+
+    #[test]
     fn a_cut_or_padded_text_says_so() {
         assert_eq!("".parse::<Token>(), Err(TokenError::Length { length: 0 }));
         assert_eq!("0".repeat(25).parse::<Token>(), Err(TokenError::Length { length: 25 }));

@@ -11,6 +11,9 @@
 //! and all in between tell: it got its name only when it was whole and durable. What has a lower number is left over
 //! from a rewriting that was cut short, and so is a draft; whoever has the folder's lock takes them away.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 
 use super::{

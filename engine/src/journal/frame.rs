@@ -432,6 +432,52 @@ mod tests {
     }
 
     #[test]
+    fn what_no_frame_can_say_of_itself_is_no_header() {
+        let mut header: [u8; FRAME_HEADER] = *sealed().first_chunk().unwrap();
+        let mut set = |at: usize, bytes: &[u8]| {
+            header[at..at + bytes.len()].copy_from_slice(bytes);
+            FrameHeader::parse(&header)
+        };
+        let first = 7 << 32 | 5;
+        assert_eq!(set(FIRST_AT, &u64::to_le_bytes(first)).unwrap().first, first);
+        for (at, wrong, right) in [
+            (0, [0x55; 4], MAGIC),
+            (ZERO_AT, [0, 0, 1, 0], [0; 4]),
+            (RECORDS_AT, [0; 4], u32::to_le_bytes(2)),
+            // Two records of the smallest kind, and all that fits.
+            (LENGTH_AT, u32::to_le_bytes(9), u32::to_le_bytes(10)),
+            (LENGTH_AT, u32::to_le_bytes((1 << 30) + 1), u32::to_le_bytes(1 << 30)),
+        ] {
+            assert_eq!(set(at, &wrong), None, "{wrong:?} at {at}");
+            assert!(set(at, &right).is_some(), "{right:?} at {at}");
+        }
+        assert_eq!(set(FIRST_AT, &[0; 8]), None);
+    }
+
+    #[test]
+    fn an_append_that_fills_more_than_it_may_is_parted_where_it_is_full() {
+        fn parts(appends: &[&[usize]]) -> Vec<u32> {
+            let mut buffer = FrameBuffer::parting(100, 100);
+            for append in appends {
+                buffer.begin();
+                for length in *append {
+                    buffer.push(|out| out.resize(out.len() + length - ENTRY_LENGTH, 7));
+                }
+            }
+            let frames = frames(&mut buffer);
+            assert!(frames.iter().all(|(frame, part)| frame.len() == padded(FRAME_HEADER + part.payload)));
+            frames.iter().map(|(_, part)| part.records).collect()
+        }
+        assert!(parts(&[]).is_empty());
+        assert_eq!(parts(&[&[50, 50]]), [2]);
+        assert_eq!(parts(&[&[50, 51]]), [1, 1]);
+        assert_eq!(parts(&[&[150], &[100], &[1 + ENTRY_LENGTH]]), [1, 1, 1]);
+        // What shares a frame leaves it whole; what is too much for one of its own is parted there.
+        assert_eq!(parts(&[&[30], &[30, 60], &[10]]), [1, 3]);
+        assert_eq!(parts(&[&[30], &[30, 80], &[10]]), [1, 1, 2]);
+    }
+
+    #[test]
     fn appends_stay_whole_unless_they_alone_exceed_the_largest_frame() {
         assert_eq!(sizes(FrameBuffer::new(100)), [3, 2, 9, 1]);
         assert_eq!(sizes(FrameBuffer::parting(100, 200)), [3, 2, 8, 2]);

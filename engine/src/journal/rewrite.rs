@@ -398,7 +398,7 @@ impl Draft {
         let Self { writer, frames, epoch, span, .. } = self;
         // One frame: whatever would not fit was written before.
         let written = frames.write(|frame, part| writer.append_spanning(frame, part, *epoch, *span));
-        frames.clear(2 * MAX_PAYLOAD);
+        frames.clear(MAX_PAYLOAD);
         (self.bytes, self.span) = (0, 0);
         written.map_err(io_at(disk, "write", DRAFT))
     }

@@ -350,8 +350,9 @@ impl Salvage {
             Some(junk_end) if !open.reader.is_torn(end, junk_end).map_err(failed)? => {
                 self.note(segment, (end, junk_end), ROTTEN, true);
             }
-            None if !is_last => self.note(segment, (end, end), "zeros, or the file's end, in a frame's place", false),
-            _ => {}
+            Some(_) => {}
+            // At the very end it is left out: nothing is missing.
+            None => self.note(segment, (end, end), "zeros, or the file's end, in a frame's place", false),
         }
         if last > 0 {
             self.advance(last.saturating_add(1), segment, end);

@@ -19,6 +19,9 @@
 //! Frames are written over zeros that are there already: the file does not grow at each commit, and a sync writes
 //! data alone.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, fmt, io, sync::Arc};
 
 use super::{
@@ -521,7 +524,8 @@ impl SegmentWriter {
 
     fn rotate(&mut self, epoch: u32) -> io::Result<()> {
         let segment = self.header.segment.checked_add(1).ok_or(io::ErrorKind::FileTooLarge)?;
-        let header = SegmentHeader { segment, first: self.next, epoch, last: 0, ..self.header };
+        debug_assert!(!self.header.is_rewritten(), "what is rewritten is one segment");
+        let header = SegmentHeader { segment, first: self.next, epoch, ..self.header };
         *self = Self::create(&self.disk, header, self.sizes)?;
         Ok(())
     }

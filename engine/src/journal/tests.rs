@@ -500,6 +500,45 @@ fn a_fake_frame_in_a_torn_tail_is_believed_only_with_the_salt_and_its_place() {
 }
 
 #[test]
+fn a_frame_that_holds_and_does_not_follow_is_refused() {
+    let (disk, offsets) = written(2);
+    let end = offsets[offsets.len() - 1];
+    let salt = disk.with_file(FIRST, |bytes| u64::from_le_bytes(*bytes[24..].first_chunk().unwrap()));
+    let opened = |epoch| Record::Opened { epoch, incarnation: 7, at: Timestamp::MIN };
+    let skipped = Record::Skipped { count: 3, latest: Timestamp::MIN };
+    // It has an opening and six notes, of epoch 1.
+    for (first, epoch, record, for_recovery, for_readers) in [
+        (8, 1, note(6), true, true),
+        (9, 1, note(6), false, false),
+        (7, 1, note(6), false, false),
+        (8, 0, note(6), false, true),
+        (8, 2, opened(2), true, true),
+        (8, 1, opened(1), false, true),
+        (8, 3, opened(2), false, true),
+        (8, 1, skipped, false, false),
+    ] {
+        let longer = disk.copy();
+        let mut frame = FrameBuffer::new(MAX_PAYLOAD);
+        frame.begin();
+        frame.push(|out| record.encode(out));
+        let put: Result<(), ()> = frame.write(|frame, part| {
+            seal(frame, part, first, epoch, Place { salt, segment: 1, offset: end });
+            let at = usize::try_from(end).unwrap();
+            longer.with_file(FIRST, |bytes| bytes[at..at + frame.len()].copy_from_slice(frame));
+            Ok(())
+        });
+        put.unwrap();
+        let read = read_all(&mut Tail::on(Arc::new(longer.clone())).unwrap(), None);
+        assert_eq!(read.is_ok(), for_readers, "{first}, {epoch}, {record:?}: {read:?}");
+        let opened = open(&longer);
+        assert_eq!(opened.is_ok(), for_recovery, "{first}, {epoch}, {record:?}: {opened:?}");
+        if let Err(error) = opened {
+            assert!(matches!(error, OpenError::Corrupt { offset, .. } if offset == end), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_failed_write_or_sync_is_final_and_settles_nothing() {
     for call_after in [1, 2] {
         let disk = SimDisk::new(3);
@@ -532,10 +571,24 @@ fn a_failed_write_or_sync_is_final_and_settles_nothing() {
         assert!(matches!(journal.close(), Err(JournalError::Failed { .. })));
         assert!(!journal.register(lost, Waker::noop()));
         assert_eq!(journal.commit(good), Ok(()), "what was acknowledged stays so");
+        assert!(matches!(journal.failure(), Some(JournalError::Failed { .. })));
         assert_eq!(settled.load(Ordering::Relaxed), 1);
         assert_eq!((told.load(Ordering::Relaxed), wakes.0.load(Ordering::Relaxed)), (1, 1));
         assert_eq!(disk.calls(), calls_at_failure, "nothing is written after a failure");
     }
+}
+
+#[test]
+fn whoever_appends_is_told_when_too_much_waits() {
+    let (journal, _) = open_with(&SimDisk::new(3), JournalOptions::at(Timestamp::MIN)).unwrap();
+    assert!(journal.failure().is_none());
+    let (before, end) = (journal.durable(), append(&journal, 0..1 << 16));
+    assert_eq!(journal.appended(), end);
+    assert!(!journal.is_behind(before) && !journal.is_behind(end));
+    let end = append(&journal, [1]);
+    assert!(journal.is_behind(end));
+    journal.commit(end).unwrap();
+    assert!(!journal.is_behind(end) && !journal.is_behind(append(&journal, [2])));
 }
 
 #[test]
@@ -1018,6 +1071,40 @@ fn on_the_real_disk_files_are_private_sized_ahead_and_survive_a_cut() {
     assert_eq!(real().1, 3);
     fs::write(parent.path().join("file"), "").unwrap();
     assert_eq!(FsDisk::create(&parent.path().join("file")).unwrap_err().kind(), io::ErrorKind::NotADirectory);
+}
+
+#[test]
+fn the_real_disk_does_as_it_is_told() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("sales.journal");
+    assert_eq!(FsDisk::create(&folder.join("deeper")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    let disk = FsDisk::create(&folder).unwrap();
+    disk.write_small("small", b"first").unwrap();
+    // What a crash has left of an earlier one.
+    fs::write(folder.join("small.new"), "longer than the second").unwrap();
+    disk.write_small("small", b"second").unwrap();
+    assert_eq!(fs::read(folder.join("small")).unwrap(), b"second");
+    let file = disk.open("one", Access::Create).unwrap();
+    file.write_at(b"0123456789", 5).unwrap();
+    file.cut(12).unwrap();
+    let mut bytes = [9; 20];
+    assert_eq!(file.read_at(&mut bytes, 3).unwrap(), 9);
+    assert_eq!(bytes[..10], *b"\0\x000123456\x09");
+    assert_eq!((file.length().unwrap(), file.read_at(&mut bytes, 12).unwrap()), (12, 0));
+    disk.rename("one", "other").unwrap();
+    let names = || {
+        let mut names = FsDisk::create(&folder).unwrap().list().unwrap();
+        names.sort_unstable();
+        names
+    };
+    assert_eq!(names(), ["other", "small"]);
+    disk.remove("other").unwrap();
+    assert_eq!(names(), ["small"]);
+    let mut drawn = [[0; 32]; 3];
+    for bytes in &mut drawn {
+        disk.entropy(bytes).unwrap();
+    }
+    assert!(drawn[0] != drawn[1] && drawn[1] != drawn[2] && drawn[0] != [0; 32]);
 }
 
 #[test]

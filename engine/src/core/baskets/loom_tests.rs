@@ -1,4 +1,5 @@
-//! Models of baskets: of two that want the same units one gets them, and what is read of one belongs to it.
+//! Models of baskets: of two that want the same units one gets them, what is read of one belongs to it, and units that
+//! come back from one that fails are told to whoever was refused for them.
 
 #![expect(clippy::unwrap_used, reason = "an unwrap in a model is its own failure")]
 
@@ -10,6 +11,7 @@ use crate::core::{
     allocator::{Plan, Rules, Standing},
     models::{explore, explore_within},
     permits::Permits,
+    slots::GENERATION_BITS,
 };
 
 /// Takes one unit of each in the order given, or gives back what it had: what `take` does with permits.
@@ -119,4 +121,38 @@ fn control_a_look_after_the_end_finds_the_next_basket() {
             Some(shop.table.parts(shop.desk.slots(), slot))
         });
     });
+}
+
+/// A sale with a unit, and no slot that has a generation left.
+fn without_slots(key: u8) -> Allocator {
+    let sale = allocator(key);
+    sale.restore_slots();
+    let slots = sale.slots().capacity(1);
+    (0..slots).for_each(|slot| sale.restore_free(slot, 1 << GENERATION_BITS, None));
+    sale.restore_fresh(slots);
+    sale
+}
+
+/// A basket fails for want of slots in one of its sales, beside somebody who wants the only unit of the other, `at`.
+fn a_basket_that_fails_beside_a_buyer(at: usize) {
+    let sales = [0, 1].map(|place| if place == at { allocator(1) } else { without_slots(2) });
+    let sales = Arc::new(sales);
+    let theirs = Arc::clone(&sales);
+    let other = thread::spawn(move || theirs[at].reserve(Buyer::from(2), 1, 0, 0, 0).err());
+    let wants: Vec<_> = sales.iter().map(|allocator| Want { allocator, quantity: 1, due: 10 }).collect();
+    let missed = take(&wants, Buyer::from(1), Marks::Respected, 0, 0).unwrap_err();
+    let told = matches!(other.join().unwrap(), Some(Refusal::AllHeld { first: true, .. }));
+    if missed.place == at {
+        assert!(missed.restocked.is_empty() && !told, "the other one has the unit");
+        return;
+    }
+    let restocked = if told { vec![at] } else { Vec::new() };
+    assert_eq!(missed.restocked, restocked, "the unit was missed, and came back: {told}");
+}
+
+#[test]
+fn who_missed_the_unit_of_a_basket_that_fails_is_told_that_it_came_back() {
+    for at in [0, 1] {
+        explore_within(2, move || a_basket_that_fails_beside_a_buyer(at));
+    }
 }

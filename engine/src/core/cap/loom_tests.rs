@@ -5,6 +5,7 @@
 //! - Who is told the limit is told the truth: the units are there.
 //! - Attempts that end leave nothing: no units, no cell in use, and the next attempt succeeds.
 //! - Buyers who collide, and buyers who need the next segment, don't disturb each other.
+//! - Of holds of one buyer that end at once each is counted.
 //! - Who has bought before somebody looks is found, and who is found has bought, whatever happens beside the look.
 //!
 //! For two attempts of one buyer to lie in different cells, another buyer's entry must go in between: that is the
@@ -131,6 +132,36 @@ fn an_identity_beside_a_cell_that_changes_hands() {
         assert_eq!(whose, before, "the proof was found unchanged");
     }
     other.join().unwrap();
+}
+
+/// Two holds of one buyer end at once: one is sold, the other comes back.
+fn two_ends_of_one_buyer(release: fn(&CapTable, CellIndex)) {
+    let (table, [buyer]) = table();
+    let attempt = table.begin(buyer, 2, 2).unwrap();
+    table.commit(&attempt, 2);
+    let cell = attempt.cell();
+    let theirs = Arc::clone(&table);
+    let other = thread::spawn(move || theirs.settle(cell, 1));
+    release(&table, cell);
+    other.join().unwrap();
+    assert_eq!(table.totals(), (0, 1), "held and bought: each end counts");
+}
+
+#[test]
+fn of_two_holds_of_one_buyer_that_end_at_once_both_count() {
+    explore_within(3, || two_ends_of_one_buyer(|table, cell| table.release(cell, 1)));
+}
+
+#[test]
+#[should_panic(expected = "held and bought")]
+fn control_a_count_that_is_stored_loses_an_end() {
+    explore_within(3, || {
+        two_ends_of_one_buyer(|table, cell| {
+            let word = &table.cell(cell)[0];
+            let entry = Entry(word.load(Ordering::Acquire));
+            word.store(entry.with(entry.attempted(), entry.held() - 1, entry.bought()).0, Ordering::Release);
+        });
+    });
 }
 
 #[test]

@@ -16,7 +16,11 @@ use crate::journal::{
     disk::{Access, Disk},
     error::CompactError,
     frame::LARGEST_PAYLOAD,
-    segment::HEADER_BLOCK,
+    salvage::{Damage, Piece, Salvage},
+    segment::{
+        Block, HEADER_BLOCK, Identity, SegmentHeader, SegmentReader, SegmentWriter, Sizes, VERSION, file_name,
+        segment_number,
+    },
     sim_disk::{Fault, Flaw},
 };
 use crate::{End, core::Timestamp};
@@ -452,10 +456,32 @@ fn a_full_disk_leaves_the_journal_as_it_was_and_it_is_not_tried_again_at_once() 
     assert!(!disk.names().iter().any(|name| name == super::DRAFT), "no draft is left");
     let after = journal.stats();
     assert_eq!((after.bytes, after.failed_compactions, after.compaction_due), (before.1.bytes, 1, false));
+    more(10);
+    assert!(!journal.is_rewriting_due(), "another segment is written before");
     while !journal.is_rewriting_due() {
         more(10);
     }
     assert!(journal.rewrite(&mut Simple::default()).unwrap().segments > 1, "it is tried again later");
+}
+
+#[test]
+fn it_is_rewritten_when_a_third_of_it_can_go() {
+    let (journal, _) = open(&SimDisk::new(4)).unwrap();
+    let more = |ids: &mut dyn Iterator<Item = u64>| {
+        let ((), end) = journal.append(|batch| ids.for_each(|id| batch.push(&record(id)))).unwrap();
+        journal.commit(end).unwrap();
+    };
+    for _ in 0..100 {
+        more(&mut (0..10).map(|id| 3 * id));
+    }
+    assert!(journal.stats().bytes > 6 * SMALL.segment_bytes && journal.stats().passing_bytes == 0);
+    while !journal.is_rewriting_due() {
+        let stats = journal.stats();
+        assert!(stats.passing_bytes < stats.bytes / 3, "{stats:?}");
+        more(&mut std::iter::once(1));
+    }
+    let stats = journal.stats();
+    assert!(stats.passing_bytes >= stats.bytes / 3, "{stats:?}");
 }
 
 #[test]
@@ -481,4 +507,204 @@ fn control_a_rewriting_that_leaves_out_what_stays_is_found() {
 fn a_journal_knows_how_many_files_it_has() {
     let rewriting = Rewriting::new(3);
     assert_eq!((rewriting.segments(3), rewriting.segments(7)), (1, 5));
+}
+
+/// What a salvage tells: the numbers of records that are given, and the damages.
+fn salvaged(disk: &SimDisk) -> (u64, Vec<Damage>) {
+    let mut salvage = Salvage::on(Arc::new(disk.clone())).unwrap();
+    let (mut given, mut damages) = (0, Vec::new());
+    while let Some(piece) = salvage.next_piece().unwrap() {
+        match piece {
+            Piece::Frame { records, .. } => given += records.iter().map(Record::span).sum::<u64>(),
+            Piece::Damage(damage) => damages.push(damage),
+        }
+    }
+    (given, damages)
+}
+
+#[test]
+fn a_salvage_counts_what_the_end_of_a_rewritten_segment_has_lost_and_misses_its_successor() {
+    let (disk, journal, _) = rewritten();
+    let all = journal.stats().records;
+    drop(journal);
+    let names = segments(&disk);
+    assert_eq!(salvaged(&disk), (all, Vec::new()));
+    // The last frame of the rewritten one.
+    let cut = disk.copy();
+    cut.with_file(&names[0], |bytes| {
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+    });
+    let (given, damages) = salvaged(&cut);
+    assert_eq!((damages.len(), damages[0].records), (1, Some(all - given)));
+    assert!(given < all && damages[0].places[0].file.ends_with(&names[0]), "{damages:?}");
+    // Whoever was rewritten had a successor.
+    disk.lose(&names[1]);
+    let (_, damages) = salvaged(&disk);
+    assert_eq!((damages.len(), damages[0].records), (1, None));
+    assert!(damages[0].places[0].file.ends_with(&names[1]), "{damages:?}");
+}
+
+#[test]
+fn a_journal_whose_last_file_is_empty_goes_on_behind_a_rewritten_segment() {
+    let (disk, journal, _) = rewritten();
+    drop(journal);
+    let (rewritten, last) = (&segments(&disk)[0], &segments(&disk)[1]);
+    disk.with_file(last, |bytes| bytes.fill(0));
+    for _ in 0..3 {
+        let (journal, _) = open(&disk).unwrap();
+        let ((), end) = journal.append(|batch| batch.push(&record(3))).unwrap();
+        journal.commit(end).unwrap();
+    }
+    assert_eq!(segments(&disk), [rewritten.clone(), last.clone()]);
+}
+
+/// Says of every segment in which epoch it was begun, and in which epochs its frames were written.
+fn epochs(disk: &SimDisk) -> Vec<(u32, Vec<u32>)> {
+    let of = |name: String| {
+        let (mut reader, block) = SegmentReader::open(disk, segment_number(&name)?).unwrap();
+        let Block::Header(header) = block else { panic!("{name}: {block:?}") };
+        let (mut end, mut epochs) = (HEADER_BLOCK as u64, Vec::new());
+        while let Some(found) = reader.find(end).unwrap() {
+            epochs.push(found.header.epoch);
+            end = found.end;
+        }
+        Some((header.epoch, epochs))
+    };
+    disk.names().into_iter().filter_map(of).collect()
+}
+
+#[test]
+fn a_header_says_in_which_epoch_its_segment_was_begun() {
+    let disk = SimDisk::new(4);
+    for _ in 0..3 {
+        let (journal, _) = open(&disk).unwrap();
+        for id in 0..30 {
+            let ((), end) = journal.append(|batch| batch.push(&record(id))).unwrap();
+            journal.commit(end).unwrap();
+        }
+    }
+    let check = |disk: &SimDisk| {
+        let mut before = 1;
+        for (begun, written) in epochs(disk) {
+            assert!((before..=written[0]).contains(&begun), "{begun} after {before}, and then {written:?}");
+            before = *written.last().unwrap();
+        }
+        before
+    };
+    assert_eq!(check(&disk), 3);
+    // The making of the next one is cut short, and taken up in a later epoch.
+    disk.open(&file_name(u32::try_from(segments(&disk).len()).unwrap() + 1), Access::Create).unwrap();
+    let (journal, _) = open(&disk).unwrap();
+    assert_eq!(check(&disk), 4);
+    journal.rewrite(&mut Simple::default()).unwrap();
+    assert_eq!((segments(&disk).len(), check(&disk)), (2, 4));
+}
+
+#[test]
+fn a_journal_of_the_first_format_is_rewritten_into_the_present_one() {
+    let (disk, journal, _) = written();
+    drop(journal);
+    for name in segments(&disk) {
+        disk.with_file(&name, |bytes| {
+            bytes[8..12].copy_from_slice(&1_u32.to_le_bytes());
+            let crc = crc32fast::hash(&bytes[..HEADER_BLOCK - 4]);
+            bytes[HEADER_BLOCK - 4..HEADER_BLOCK].copy_from_slice(&crc.to_le_bytes());
+        });
+    }
+    let (journal, before) = open(&disk).unwrap();
+    assert!(journal.rewrite(&mut Simple::default()).unwrap().segments > 3);
+    drop(journal);
+    let (_, after) = open(&disk).unwrap();
+    assert_eq!(after.passed, before.passed);
+    // The opening that has rewritten it is one record more.
+    assert_eq!(after.stays[..before.stays.len()], before.stays);
+}
+
+#[test]
+fn a_draft_that_lacks_its_end_or_has_another_is_refused() {
+    let (_, journal, _) = rewritten();
+    let header = super::prefix(journal.disk().as_ref(), journal.segment());
+    assert!(header.unwrap().is_none(), "what was rewritten is not rewritten again before something follows it");
+    let sizes = Sizes { segment_bytes: u64::MAX, fill_bytes: 1 };
+    let made = |last: u64| {
+        let disk = SimDisk::new(4);
+        let identity = Identity { engine_id: 7, salt: 0x5eed };
+        let header = SegmentHeader { identity, segment: 3, first: 1, epoch: 1, last, version: VERSION };
+        let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+        let mut draft = super::Draft::new(SegmentWriter::draft(&shared, super::DRAFT, header, sizes).unwrap());
+        for id in 0..20 {
+            // Two frames.
+            draft.begin_epoch(&disk, 1 + u32::from(id > 10)).unwrap();
+            draft.keep(&disk, &record(3 * id)).unwrap();
+        }
+        let end = draft.finish(&disk).unwrap();
+        (disk, header, end)
+    };
+    let verify = |disk: &SimDisk, header, end| super::verify(disk, &header, end, &mut Simple::default());
+    let (disk, header, end) = made(20);
+    verify(&disk, header, end).unwrap();
+    assert!(verify(&disk, header, end + 8).is_err(), "it is shorter");
+    assert!(verify(&disk, SegmentHeader { epoch: 2, ..header }, end).is_err(), "it has another header");
+    let (short, header, end) = made(21);
+    assert!(verify(&short, header, end).is_err(), "it tells of fewer records than it should");
+    let (rotten, header, end) = made(20);
+    rotten.with_file(super::DRAFT, |bytes| *bytes.last_mut().unwrap() ^= 1);
+    assert!(verify(&rotten, header, end).is_err(), "its last frame does not hold");
+}
+
+#[test]
+fn one_file_is_not_rewritten_and_of_two_the_first_is() {
+    let disk = SimDisk::new(4);
+    let (journal, _) = open(&disk).unwrap();
+    assert_eq!(journal.rewrite(&mut Simple::default()).unwrap(), Compacted::default());
+    let mut id = 0;
+    while journal.segment() == 1 {
+        let ((), end) = journal.append(|batch| batch.push(&record(id))).unwrap();
+        journal.commit(end).unwrap();
+        id += 1;
+    }
+    assert_eq!(journal.rewrite(&mut Simple::default()).unwrap().segments, 1);
+    assert_eq!(segments(&disk).len(), 2);
+    while journal.segment() < 6 {
+        let ((), end) = journal.append(|batch| batch.push(&record(id))).unwrap();
+        journal.commit(end).unwrap();
+        id += 1;
+    }
+    assert_eq!(journal.rewrite(&mut Simple::default()).unwrap().segments, 5, "one that was rewritten, and four more");
+}
+
+#[test]
+fn frames_of_a_rewritten_segment_are_written_when_they_are_full_and_no_record_tells_of_none() {
+    let disk = SimDisk::new(4);
+    let options = JournalOptions { segment_bytes: 1 << 20, ..JournalOptions::at(Timestamp::MIN) };
+    let open = || {
+        let mut replayed = Vec::new();
+        let journal = Plain::open(Arc::new(disk.clone()), options, &mut |record| {
+            replayed.push(record);
+            Ok(())
+        });
+        (journal.unwrap(), replayed)
+    };
+    for _ in 0..2 {
+        let (journal, _) = open();
+        for _ in 0..30 {
+            let ((), end) = journal.append(|batch| (0..3_000).for_each(|id| batch.push(&record(id)))).unwrap();
+            journal.commit(end).unwrap();
+        }
+        assert!(journal.rewrite(&mut Simple::default()).unwrap().segments > 1);
+    }
+    let (_, replayed) = open();
+    assert!(!replayed.iter().any(|record| matches!(record, Record::Skipped { count: 0, .. })));
+    let rewritten = segment_number(&segments(&disk)[0]).unwrap();
+    let (mut reader, _) = SegmentReader::open(&disk, rewritten).unwrap();
+    let (mut end, mut payloads) = (HEADER_BLOCK as u64, Vec::new());
+    while let Some(found) = reader.find(end).unwrap() {
+        payloads.push(found.header.payload as u64);
+        end = found.end;
+    }
+    // A record has less than 64 bytes; a frame ends early only where an epoch does, and at the end.
+    let full = payloads.iter().filter(|payload| **payload > super::TOGETHER - 64).count();
+    assert!(payloads.len() > 3 && full + 3 >= payloads.len(), "{payloads:?}");
+    assert!(payloads.iter().all(|payload| *payload <= super::TOGETHER + 1_024), "{payloads:?}");
 }

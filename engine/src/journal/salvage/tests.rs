@@ -16,6 +16,7 @@ use crate::{
     End,
     core::Timestamp,
     journal::{
+        disk::Access,
         frame::{FrameBuffer, LARGEST_PAYLOAD, MAX_PAYLOAD, Place, seal},
         sim_disk::SimDisk,
     },
@@ -406,4 +407,112 @@ fn control_a_salvage_that_skips_or_repeats_a_frame_or_leaves_out_a_damage_is_cau
     let mut wrong = honest;
     wrong.damages[0].records = wrong.damages[0].records.map(|lost| lost + 1);
     assert!(written.judge(&wrong, &changed).is_err(), "one too many is said to be lost");
+}
+
+/// The places that are told, by file, offset and reason.
+fn places(told: &Told) -> Vec<(u32, u64, &str)> {
+    let place = |place: &'_ DamagedPlace| (number(&place.file), place.offset);
+    let all = told.damages.iter().flat_map(|damage| &damage.places);
+    all.map(|it| (place(it).0, place(it).1, it.why.as_str())).collect()
+}
+
+/// Changes the header of a segment so that it holds.
+fn with_header(disk: &SimDisk, segment: u32, change: impl FnOnce(&mut [u8])) {
+    disk.with_file(&file_name(segment), |bytes| {
+        change(&mut bytes[..HEADER_BLOCK]);
+        let crc = crc32fast::hash(&bytes[..HEADER_BLOCK - 4]);
+        bytes[HEADER_BLOCK - 4..HEADER_BLOCK].copy_from_slice(&crc.to_le_bytes());
+    });
+}
+
+#[test]
+fn whose_journal_it_is_stands_in_any_header_that_holds() {
+    let written = Written::new(20);
+    let journal: Journal<()> = Journal::open(Arc::new(written.disk.copy()), SMALL, &mut |_| Ok(())).unwrap();
+    let of = |disk: &SimDisk| Salvage::on(Arc::new(disk.clone())).unwrap().engine_id();
+    let disk = written.disk.copy();
+    for segment in 1..=written.segments() {
+        assert_eq!(of(&disk), Some(journal.engine_id()));
+        disk.rot(&file_name(segment), 100);
+    }
+    assert_eq!(of(&disk), None);
+}
+
+#[test]
+fn a_file_with_anothers_header_is_told_by_what_is_wrong_with_it() {
+    let written = Written::new(20);
+    let foreign = written.disk.copy();
+    with_header(&foreign, 2, |header| header[24] ^= 1);
+    assert_eq!(places(&told(&foreign)), [(2, 0, "it belongs to another journal")]);
+    let misplaced = written.disk.copy();
+    with_header(&misplaced, 2, |header| header[12] = 3);
+    assert_eq!(places(&told(&misplaced)), [(2, 0, "it is segment 3, under another's name")]);
+    let newer = written.disk.copy();
+    newer.with_file(&file_name(2), |bytes| bytes[8] = 9);
+    let told = told(&newer);
+    assert_eq!(places(&told), [(2, 0, "it says that it has format 9, later than 2")]);
+    assert_eq!(told.frames.len(), written.frames.len(), "its frames are those of a format that is known");
+}
+
+#[test]
+fn files_that_are_missing_together_are_counted_wherever_they_are() {
+    let written = Written::new(20);
+    let lose = |lost: Range<u32>| {
+        let disk = written.disk.copy();
+        lost.for_each(|segment| disk.lose(&file_name(segment)));
+        disk
+    };
+    assert_eq!(places(&told(&lose(2..3))), [(2, 0, "the file is missing")]);
+    assert_eq!(places(&told(&lose(2..5))), [(2, 0, "the file is missing, and 2 behind it")]);
+    // How many were before the first that is there nothing tells but the numbers of its records.
+    assert_eq!(places(&told(&lose(1..4))), [(3, 0, "the file is missing")]);
+    let disk = lose(1..4);
+    disk.rot(&file_name(4), 100);
+    assert_eq!(places(&told(&disk)), [(4, 0, NO_HEADER)], "it may have stood for those before it");
+    assert_eq!(told(&disk).damages[0].records, told(&lose(1..4)).damages[0].records);
+}
+
+#[test]
+fn what_is_wrong_at_the_end_of_a_file_is_told_beside_the_next_that_is_missing() {
+    let written = Written::new(20);
+    let last = written.frames.iter().rfind(|frame| frame.segment == 2).unwrap();
+    let disk = written.disk.copy();
+    disk.with_file(&file_name(2), |bytes| bytes[index(last.bytes.start) + 20] ^= 1);
+    disk.lose(&file_name(3));
+    let found = places(&told(&disk)).into_iter().map(|(file, offset, _)| (file, offset)).collect::<Vec<_>>();
+    assert_eq!(found, [(2, last.bytes.start), (3, 0)]);
+}
+
+#[test]
+fn numbers_that_are_left_out_between_two_frames_are_told() {
+    let written = Written::new(20);
+    let last = written.frames.last().unwrap();
+    let salt = Salvage::on(Arc::new(written.disk.clone())).unwrap().identity.unwrap().salt;
+    let place = Place { salt, segment: last.segment, offset: last.bytes.end };
+    let frame = made_up(written.records() + 4, place);
+    let disk = written.disk.copy();
+    disk.with_file(&file_name(last.segment), |bytes| {
+        bytes.resize(index(last.bytes.end) + frame.len(), 0);
+        bytes[index(last.bytes.end)..].copy_from_slice(&frame);
+    });
+    let told = told(&disk);
+    assert_eq!(told.damages.iter().map(|damage| damage.records).collect::<Vec<_>>(), [Some(3)]);
+    assert_eq!(places(&told)[0].1, last.bytes.end);
+    assert_eq!(told.frames.last().unwrap().2, [note(666)]);
+}
+
+#[test]
+fn a_file_whose_making_was_cut_short_is_no_damage_but_hides_none_before_it() {
+    let written = Written::new(20);
+    let (last, end) = (written.segments(), written.used(written.segments()));
+    let disk = written.disk.copy();
+    disk.open(&file_name(last + 1), Access::Create).unwrap().write_at(&[0; 600], 0).unwrap();
+    assert_eq!(told(&disk), told(&written.disk));
+    disk.with_file(&file_name(last), |bytes| {
+        bytes.resize(bytes.len().max(index(end) + 64), 0);
+        bytes[index(end) + 3] = 1;
+    });
+    let told = told(&disk);
+    assert_eq!(places(&told), [(last, end, "no frame that holds is here")]);
+    assert_eq!((told.damages[0].records, told.frames.len()), (None, written.frames.len()));
 }
