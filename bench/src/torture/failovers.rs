@@ -2,8 +2,9 @@
 //! lags takes over; then the old primary comes back, and it happens the other way round.
 //!
 //! What holds: what is acknowledged is kept beside the engine; each failover loses orders that Redis had
-//! acknowledged, and how many is counted before; at the end Redis is compared with the journal, and read by hand by
-//! who knows only what was acknowledged.
+//! acknowledged, and what the replica lacks when its primary is lost is counted; who is primary afterwards is asked and
+//! not assumed; at the end Redis is compared with the journal, and read by hand by who knows only what was
+//! acknowledged.
 
 use std::{
     any::Any,
@@ -72,6 +73,13 @@ impl Group {
             Self::Sentinels(sentinels) => sentinels.servers[number].ask(&question),
             Self::Cluster(cluster) => cluster.ask_copy(number, &question),
         }
+    }
+
+    /// Of two servers the primary, and the one that follows it and has what it has; none while that is open.
+    fn roles(&self, [one, other]: [usize; 2]) -> Option<[usize; 2]> {
+        let stands =
+            |[primary, replica]: &[usize; 2]| self.server(*primary).is_primary() && self.server(*replica).is_in_step();
+        [[one, other], [other, one]].into_iter().find(stands)
     }
 
     fn server_mut(&mut self, number: usize) -> &mut RedisServer {
@@ -145,16 +153,16 @@ fn fail_over(
     let mut dice = Dice::of(seed, &[]);
     // In turn, so that any two seeds in a row try both.
     let is_cluster = seed % 2 == 1;
-    let (mut group, names, mut primary, mut replica) = if is_cluster {
+    let (mut group, names, pair) = if is_cluster {
         let cluster = RedisCluster::start();
         let shard = usize::try_from(dice.below(SHARDS as u64)).unwrap_or(0);
         let names = one_sale_a_shard(&cluster);
-        (Group::Cluster(cluster), names, shard, shard + SHARDS)
+        (Group::Cluster(cluster), names, [shard, shard + SHARDS])
     } else {
-        (Group::Sentinels(Box::new(RedisSentinels::start())), vec!["mx3".to_owned()], 0, 1)
+        (Group::Sentinels(Box::new(RedisSentinels::start())), vec!["mx3".to_owned()], [0, 1])
     };
     // The sale whose orders will be lost.
-    let hot = if is_cluster { names[primary].clone() } else { names[0].clone() };
+    let hot = if is_cluster { names[pair[0]].clone() } else { names[0].clone() };
     let shop = Shop::open(journal, &names)?;
     let mut driver = Some(delivery::deliver(&group.url(), &shop.engine)?);
     let stop = AtomicBool::new(false);
@@ -167,8 +175,9 @@ fn fail_over(
                 if watch.is_stopped() {
                     break;
                 }
-                let lag = 1 + dice.below(60);
-                let kept = until_it_lags(&group, primary, replica, &hot, lag)?;
+                // A machine that is busy for too long makes them fail over by themselves, too.
+                let [primary, replica] = until_some("one is primary, the other follows", || group.roles(pair))?;
+                until_it_lags(&group, primary, replica, &hot, 1 + dice.below(60))?;
                 if broken == Some(Broken::LeavesRedis) {
                     // Redis has everything a last time: what it lacks later, the failover has lost.
                     stop.store(true, Ordering::Relaxed);
@@ -177,7 +186,7 @@ fn fail_over(
                     driver.wait_delivered(PATIENCE).map_err(|error| error.to_string())?;
                     driver.stop();
                 }
-                let had = group.orders(primary, &hot);
+                let (kept, had) = (group.orders(replica, &hot), group.orders(primary, &hot));
                 let still = lose(&mut group, primary, way);
                 until("the replica is promoted", || group.server(replica).is_primary())?;
                 tried.count(if is_cluster { "in a cluster" } else { "by sentinel" }, 1);
@@ -188,12 +197,11 @@ fn fail_over(
                     None => group.server_mut(primary).restart(),
                 }
                 tried.count(if way == Loss::Killed { "killed" } else { "stood still" }, 1);
-                until("the old primary is in step", || group.server(primary).is_in_step())?;
+                let [primary, _] = until_some("the old primary follows", || group.roles(pair))?;
                 if driver.is_none() {
                     break;
                 }
-                until("the new primary has what was lost", || group.orders(replica, &hot) >= had)?;
-                (primary, replica) = (replica, primary);
+                until("the new primary has what was lost", || group.orders(primary, &hot) >= had)?;
                 watch.note(|| "failovers: one more".to_owned());
             }
             Ok(())
@@ -212,7 +220,7 @@ fn fail_over(
         tried.acknowledged += payments.len() as u64;
         // Its keys are where all nodes say.
         let home = match &group {
-            Group::Sentinels(_) => primary,
+            Group::Sentinels(_) => until_some("one is primary, the other follows", || group.roles(pair))?[0],
             Group::Cluster(cluster) => cluster.owner(&key(&names[*place], "sales")),
         };
         if driver.is_some() {
@@ -235,12 +243,11 @@ fn lose(group: &mut Group, primary: usize, way: Loss) -> Option<StandStill> {
     }
 }
 
-/// Lets the replica lag by at least `lag` orders of `sale`; how many it keeps.
-fn until_it_lags(group: &Group, primary: usize, replica: usize, sale: &str, lag: u64) -> Result<u64, String> {
+/// Lets the replica lag by at least `lag` orders of `sale`.
+fn until_it_lags(group: &Group, primary: usize, replica: usize, sale: &str, lag: u64) -> Result<(), String> {
     group.server(replica).fall_behind(group.server(primary));
     let kept = group.orders(replica, sale);
-    until("the replica lags", || group.orders(primary, sale) >= kept + lag)?;
-    Ok(kept)
+    until("the replica lags", || group.orders(primary, sale) >= kept + lag)
 }
 
 /// The payments in Redis, as it has them.
@@ -287,14 +294,21 @@ fn key(sale: &str, which: &str) -> String {
 
 /// Looks until `done`.
 fn until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), String> {
+    until_some(what, || done().then_some(()))
+}
+
+/// Looks until there is an answer.
+fn until_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T, String> {
     let deadline = Instant::now() + PATIENCE;
-    while !done() {
+    loop {
+        if let Some(answer) = look() {
+            return Ok(answer);
+        }
         if Instant::now() >= deadline {
             return Err(format!("waited {PATIENCE:?} in vain: {what}"));
         }
         thread::sleep(Duration::from_millis(5));
     }
-    Ok(())
 }
 
 #[cfg(test)]
