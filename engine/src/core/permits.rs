@@ -406,7 +406,7 @@ mod tests {
         let permits = Permits::new(1, 1, false);
         assert_eq!(permits.take(0, 1), Ok(()));
         let Err(Denied::Emptied(gate)) = permits.take(0, 1) else { panic!("nothing is left") };
-        assert!(!gate.is_only_sold_out() && permits.mark_sold_out(gate));
+        assert!(!gate.is_open() && !gate.is_only_sold_out() && permits.mark_sold_out(gate));
         let gate = permits.gate();
         assert!(gate.none_free() && gate.is_only_sold_out() && !gate.is_open());
         assert!(!permits.mark_sold_out(gate), "it is marked once");
@@ -437,6 +437,19 @@ mod tests {
         assert_eq!((permits.take_off(0, 3), permits.free()), (3, 4));
         assert_eq!((permits.take_off(0, 9), permits.free()), (4, 0));
         assert!(!permits.close_queue(0), "nothing is free by that");
+    }
+
+    #[test]
+    fn whoever_is_queued_closes_the_gate_and_leaves_it_as_it_was() {
+        let permits = Permits::new(2, 1, false);
+        permits.restore_queue();
+        assert!(permits.gate().queued() && !permits.gate().none_free() && !permits.gate().is_open());
+        assert!(!permits.give(0, 1) && permits.take(0, 1).is_err() && permits.take_late(0, 1).is_err());
+        assert_eq!((permits.for_queue(), permits.free()), (1, 3));
+        assert!(permits.take_for_queue(0) && permits.take_for_queue(0));
+        assert_eq!((permits.for_queue(), permits.free()), (0, 1), "what came back for it first, then what was there");
+        assert!(permits.close_queue(0), "one is free by that");
+        assert!(permits.gate().is_open() && permits.take(0, 1).is_ok());
     }
 
     #[test]

@@ -241,6 +241,22 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_another_stripe_has_begun_is_found_from_every_stripe() {
+        for (owner, home) in (0..4).flat_map(|owner| (0..4).map(move |home| (owner, home))) {
+            let (slots, supply) = (Slots::new(64), supply(16, 4, 16));
+            let first = supply.pop(&slots, owner).expect("16 slots");
+            slots.hold(first, 1, META);
+            let mut seen = HashSet::from([first]);
+            for _ in 1..16 {
+                let index = supply.pop(&slots, home).expect("16 slots");
+                slots.hold(index, 1, META);
+                assert!(seen.insert(index));
+            }
+            assert_eq!(supply.pop(&slots, home), None);
+        }
+    }
+
+    #[test]
     fn a_slot_that_came_back_is_found_from_every_stripe() {
         let (slots, supply) = (Slots::new(64), supply(64, 4, 16));
         for _ in 0..64 {

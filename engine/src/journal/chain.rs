@@ -68,7 +68,6 @@ impl Chain {
 fn lowest(disk: &dyn Disk, numbers: &[u32]) -> Result<u32, OpenError> {
     match numbers[0] {
         1 => Ok(1),
-        lowest if is_unreadable(disk, lowest) => Err(unreadable(disk, lowest)),
         lowest => Err(gap(disk, numbers, lowest - 1)),
     }
 }

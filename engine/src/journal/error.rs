@@ -170,3 +170,26 @@ pub enum CompactError {
         why: String,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    //! What the system says is told by what to do about it.
+
+    use super::*;
+
+    #[test]
+    fn each_answer_of_the_system_is_told_by_what_to_do() {
+        let told = |kind: io::ErrorKind| OpenError::io_at(Path::new("j/1"), "write", kind.into()).to_string();
+        for (kind, what_to_do) in [
+            (io::ErrorKind::NotADirectory, "a journal is a folder of its own"),
+            (io::ErrorKind::StorageFull, "free some space"),
+            (io::ErrorKind::QuotaExceeded, "free some space"),
+            (io::ErrorKind::ReadOnlyFilesystem, "make the folder and its files writable"),
+            (io::ErrorKind::PermissionDenied, "make the folder and its files writable"),
+            (io::ErrorKind::Other, "check the disk"),
+        ] {
+            let told = told(kind);
+            assert!(told.contains(what_to_do) && told.contains("j/1"), "{kind}: {told}");
+        }
+    }
+}

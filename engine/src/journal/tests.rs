@@ -710,8 +710,18 @@ fn a_secret_that_rotted_or_went_missing_is_refused() {
         let refused = open(&rotten).unwrap_err();
         assert!(matches!(refused, OpenError::Corrupt { .. } | OpenError::NewerVersion { .. }), "byte {at}: {refused}");
     }
+    let (longer, newer) = (disk.copy(), disk.copy());
+    longer.with_file("secret", |bytes| bytes.push(0));
+    assert!(matches!(open(&longer), Err(OpenError::Corrupt { .. })));
+    newer.with_file("secret", |bytes| bytes[8] = 2);
+    assert!(matches!(open(&newer), Err(OpenError::NewerVersion { version: 2, supported: 1, .. })));
     disk.lose("secret");
     assert!(matches!(open(&disk), Err(OpenError::Corrupt { .. })));
+    // One that can't be read is not one that isn't there: no other is made in its place.
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("secret", folder.path().join("secret")).unwrap();
+    let refused = Plain::open(Arc::new(FsDisk::at(folder.path())), SMALL, &mut |_| Ok(()));
+    assert!(matches!(refused, Err(OpenError::Io { what: "read", .. })), "{refused:?}");
 }
 
 #[test]
@@ -735,6 +745,9 @@ fn identities_last_and_the_secret_is_not_shown() {
     let (journal, _) = open(&disk).unwrap();
     let (engine_id, secret, incarnation) = (journal.engine_id(), *journal.secret(), journal.incarnation());
     assert!(!format!("{journal:?}").contains("secret"));
+    assert_eq!(disk.with_file("secret", |bytes| bytes[12..44].to_vec()), secret);
+    let other = open(&SimDisk::new(8)).unwrap().0;
+    assert!(other.engine_id() != engine_id && *other.secret() != secret);
     drop(journal);
     let (journal, replayed) = open(&disk).unwrap();
     assert_eq!((journal.engine_id(), *journal.secret(), journal.epoch()), (engine_id, secret, 2));

@@ -18,6 +18,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::core::{cap::CellIndex, slots::GENERATION_BITS};
 
+mod changes;
+mod queue;
+mod stock;
+mod units;
+
 const RULES: Rules = Rules { cap: 1, largest: 1, hold: 100, grace: 10 };
 const KEY: u16 = 9;
 

@@ -10,6 +10,7 @@ use crate::{
     End,
     core::Timestamp,
     journal::{
+        disk::FsDisk,
         frame::LARGEST_PAYLOAD,
         sim_disk::{Fault, SimDisk},
     },
@@ -77,4 +78,8 @@ fn a_file_that_cant_be_read_is_not_one_that_isnt_there() {
     let failed = header_block(&disk, 1);
     assert!(matches!(failed, Err(OpenError::ReadOnly { what: "read", .. })), "{failed:?}");
     assert!(matches!(header_block(&disk, 1), Ok(Some(Block::Header(_)))));
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(file_name(1), folder.path().join(file_name(1))).unwrap();
+    let failed = header_block(&FsDisk::at(folder.path()), 1);
+    assert!(matches!(failed, Err(OpenError::Io { what: "read", .. })), "it names itself: {failed:?}");
 }

@@ -328,6 +328,29 @@ fn unknown_values_are_named() {
 }
 
 #[test]
+fn each_rule_that_came_later_makes_a_spec_of_the_later_layout() {
+    let plain = SaleSpec::new("books", 200);
+    let later = is_later;
+    assert!(!later(&plain) && !later(&SaleSpec { audience: Audience::Registered, ..plain.clone() }));
+    let at = Some(Timestamp::from_millis(7));
+    let waitlist = Waitlist { room: 1, accept_within: Duration::from_secs(1), order: WaitOrder::FirstCome };
+    for spec in [
+        SaleSpec { audience: Audience::RegisteredFor("first".to_owned()), ..plain.clone() },
+        SaleSpec { audience: Audience::BuyersOf("first".to_owned()), ..plain.clone() },
+        SaleSpec { audience: Audience::Invited, ..plain.clone() },
+        SaleSpec { units: Units::Numbered { first: 1 }, ..plain.clone() },
+        SaleSpec { waitlist: Some(waitlist), ..plain.clone() },
+        SaleSpec { everyone_from: at, ..plain.clone() },
+        SaleSpec { registers_from: at, ..plain.clone() },
+        SaleSpec { registers_until: at, ..plain.clone() },
+        SaleSpec { reminds_at: at, ..plain.clone() },
+        SaleSpec { links_at: at, ..plain.clone() },
+    ] {
+        assert!(later(&spec), "{spec:?}");
+    }
+}
+
+#[test]
 fn a_count_alone_takes_no_memory() {
     let bytes = [&[kind::REGISTERED][..], &1_u32.to_le_bytes(), &u32::MAX.to_le_bytes()].concat();
     assert_eq!(Record::decode(&bytes), Err(DecodeError::Truncated));
