@@ -72,7 +72,7 @@ pub(crate) fn take(
     home: usize,
     key_epoch: u16,
 ) -> Result<Vec<HoldId>, Missed> {
-    let missed = |place, why| Missed { place, why, restocked: Vec::new() };
+    let missed = |place, why, restocked| Missed { place, why, restocked };
     let mut attempts = Vec::with_capacity(wants.len());
     for (place, want) in wants.iter().enumerate() {
         match want.allocator.try_for(buyer, want.quantity, marks) {
@@ -81,7 +81,7 @@ pub(crate) fn take(
                 for (attempt, want) in attempts.into_iter().zip(wants) {
                     want.allocator.leave(attempt);
                 }
-                return Err(missed(place, why));
+                return Err(missed(place, why, Vec::new()));
             }
         }
     }
@@ -97,7 +97,7 @@ pub(crate) fn take(
                 }
                 let back = taken.into_iter().zip(wants).enumerate();
                 let ended = back.filter_map(|(at, (units, want))| want.allocator.put_back(units, home).then_some(at));
-                return Err(Missed { restocked: ended.collect(), ..missed(place, why) });
+                return Err(missed(place, why, ended.collect()));
             }
         }
     }
@@ -113,7 +113,7 @@ pub(crate) fn take(
                 let back = taken.zip(&wants[place + 1..]).zip(place + 1..);
                 restocked
                     .extend(back.filter_map(|((units, want), at)| want.allocator.put_back(units, home).then_some(at)));
-                return Err(Missed { restocked, ..missed(place, why) });
+                return Err(missed(place, why, restocked));
             }
         }
     }

@@ -354,6 +354,7 @@ mod tests {
         assert!(matches!(permits.take(0, 1), Err(Denied::Gate(gate)) if gate.is_paused()));
         assert_eq!(permits.take_late(0, 1), Ok(()));
         assert!(matches!(permits.take_late(0, 1), Err(Denied::Emptied(gate)) if gate.none_free()));
+        assert!(matches!(permits.take_late(0, 1), Err(Denied::Gate(_))), "only the first finds it out");
     }
 
     #[test]

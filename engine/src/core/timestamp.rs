@@ -66,3 +66,18 @@ impl fmt::Debug for Timestamp {
         write!(f, "Timestamp({} ms)", self.0)
     }
 }
+
+#[cfg(all(test, not(any(sellout_loom, sellout_shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_move_and_are_read_as_dates() {
+        let opening = Timestamp::from_millis(1_396_922_400_000);
+        assert_eq!(opening.to_string(), "2014-04-08T02:00:00Z");
+        let later = opening.plus(Duration::from_micros(90_500));
+        assert_eq!((later.as_millis(), later.since(opening)), (1_396_922_400_090, Duration::from_millis(90)));
+        assert_eq!((opening.since(later), Timestamp::MAX.plus(Duration::MAX)), (Duration::ZERO, Timestamp::MAX));
+        assert_eq!(Timestamp::MAX.to_string(), "never");
+    }
+}

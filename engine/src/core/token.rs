@@ -389,6 +389,13 @@ mod tests {
     }
 
     #[test]
+    fn a_sales_name_is_kept_as_it_is() {
+        for name in ["b", "books.2014_04-08", &"n".repeat(64)] {
+            assert_eq!(SaleName::new(name).as_str(), name);
+        }
+    }
+
+    #[test]
     fn a_cut_or_padded_text_says_so() {
         assert_eq!("".parse::<Token>(), Err(TokenError::Length { length: 0 }));
         assert_eq!("0".repeat(25).parse::<Token>(), Err(TokenError::Length { length: 25 }));

@@ -133,9 +133,16 @@ fn without_slots(key: u8) -> Allocator {
     sale
 }
 
-/// A basket fails for want of slots in one of its sales, beside somebody who wants the only unit of the other, `at`.
-fn a_basket_that_fails_beside_a_buyer(at: usize) {
-    let sales = [0, 1].map(|place| if place == at { allocator(1) } else { without_slots(2) });
+/// A sale whose only unit somebody has.
+fn without_units(key: u8) -> Allocator {
+    let sale = allocator(key);
+    sale.reserve(Buyer::from(9), 1, 0, 0, 0).unwrap();
+    sale
+}
+
+/// A basket fails for what `lacking` lacks, beside somebody who wants the only unit of its other sale, `at`.
+fn a_basket_that_fails_beside_a_buyer(at: usize, lacking: fn(u8) -> Allocator) {
+    let sales = [0, 1].map(|place| if place == at { allocator(1) } else { lacking(2) });
     let sales = Arc::new(sales);
     let theirs = Arc::clone(&sales);
     let other = thread::spawn(move || theirs[at].reserve(Buyer::from(2), 1, 0, 0, 0).err());
@@ -153,6 +160,7 @@ fn a_basket_that_fails_beside_a_buyer(at: usize) {
 #[test]
 fn who_missed_the_unit_of_a_basket_that_fails_is_told_that_it_came_back() {
     for at in [0, 1] {
-        explore_within(2, move || a_basket_that_fails_beside_a_buyer(at));
+        explore_within(2, move || a_basket_that_fails_beside_a_buyer(at, without_slots));
+        explore_within(2, move || a_basket_that_fails_beside_a_buyer(at, without_units));
     }
 }

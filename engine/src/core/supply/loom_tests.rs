@@ -2,6 +2,7 @@
 //!
 //! What is proved:
 //! - Whatever is popped and pushed at once, no slot is in two hands, and none is lost.
+//! - Whoever has a permit finds a slot, also one that moves while it looks.
 //! - Two threads of one stripe that refill its run at once hand out every slot once.
 
 #![expect(clippy::unwrap_used, reason = "an unwrap in a model is its own failure")]
@@ -107,6 +108,36 @@ fn whoever_has_a_permit_finds_a_slot() {
         });
         let mine = supply.pop(&slots, 0).expect("two units, three slots");
         assert_ne!(mine, other.join().unwrap());
+    });
+}
+
+/// As many slots as units, since others are out of generations: one is free for whoever looks, and beside the look it
+/// is taken, and another comes back where the look has passed.
+fn a_slot_that_moves_beside_a_look(pop: fn(&Supply, &Slots, usize) -> Option<u32>) {
+    let (slots, supply) = (Arc::new(Slots::new(2)), Arc::new(grown(2, 2, 1)));
+    let [theirs, free] = [0, 1].map(|home| supply.pop(&slots, home).unwrap());
+    supply.push(&slots, 1, free);
+    let (their_supply, their_slots) = (Arc::clone(&supply), Arc::clone(&slots));
+    let other = thread::spawn(move || {
+        their_supply.push(&their_slots, 0, theirs);
+        their_supply.pop(&their_slots, 1).expect("two units, two slots")
+    });
+    let mine = pop(&supply, &slots, 0).expect("whoever has a permit finds a slot");
+    assert_ne!(mine, other.join().unwrap());
+}
+
+#[test]
+fn a_slot_that_moves_is_found() {
+    explore_within(3, || a_slot_that_moves_beside_a_look(Supply::pop));
+}
+
+#[test]
+#[should_panic(expected = "whoever has a permit finds a slot")]
+fn control_one_look_misses_a_slot_that_moves() {
+    explore_within(3, || {
+        a_slot_that_moves_beside_a_look(|supply, slots, home| {
+            (home..home + 2).find_map(|home| Supply::pop_list(&supply.shelves.at(home).list, slots))
+        });
     });
 }
 

@@ -64,6 +64,19 @@ fn a_segment_is_filled_to_its_last_byte_and_its_file_as_far_as_it_was_told() {
 }
 
 #[test]
+fn a_frame_that_is_larger_than_a_segment_has_one_of_its_own() {
+    let (_, disk) = disk();
+    let sizes = Sizes { segment_bytes: BEGIN + 104, fill_bytes: 1 };
+    let mut writer = SegmentWriter::create(&disk, header(VERSION, 0), sizes).unwrap();
+    let mut segments = Vec::new();
+    for payload in [400, 400, 72, 72] {
+        append(&mut writer, payload);
+        segments.push(writer.segment());
+    }
+    assert_eq!(segments, [1, 2, 3, 4], "none is left empty");
+}
+
+#[test]
 fn a_file_that_is_full_to_the_byte_is_not_filled_up_before_it_must() {
     let (sim, disk) = disk();
     let sizes = Sizes { segment_bytes: 1 << 20, fill_bytes: 1_024 };

@@ -2,6 +2,8 @@
 
 use super::*;
 
+const NOBODY: Share = Share { buyer: Buyer::from_words(0, 0), quantity: 0 };
+
 #[test]
 fn changes_are_shown_in_portions_and_each_once() {
     let allocator = allocator(RULES, 256, 1);
@@ -25,8 +27,8 @@ fn changes_are_shown_in_portions_and_each_once() {
     assert!(allocator.has_changes() && allocator.has_ends());
     let mut free = Vec::new();
     allocator.drain_changes(0, u32::MAX, |slot, word, _, share| free.push((slot, word.state(), share)));
-    let nobody = Share { buyer: buyer(0), quantity: 0 };
-    assert_eq!(free, [(made[9].id.slot, State::Free(Some(End::Cancelled)), nobody)]);
+    assert_eq!(free, [(made[9].id.slot, State::Free(Some(End::Cancelled)), NOBODY)]);
+    assert!(!allocator.has_changes());
 }
 
 #[test]
@@ -43,7 +45,11 @@ fn ends_are_shown_in_large_chunks_and_in_later_ones() {
         ended.push(made.id.slot);
     }
     let mut shown = Vec::new();
-    allocator.drain_ends(|slot, _, _, _| shown.push(slot));
+    allocator.drain_ends(|slot, word, _, share| {
+        // Every cell of the cap table is somebody's, also the one that a free slot's link would name.
+        assert_eq!((word.state(), share), (State::Free(Some(End::Expired)), NOBODY));
+        shown.push(slot);
+    });
     ended.sort_unstable();
     shown.sort_unstable();
     assert_eq!(shown, ended);
