@@ -795,6 +795,62 @@ fn a_tail_follows_across_rotation_and_stops_at_its_limit() {
 }
 
 #[test]
+fn a_tail_gives_no_frame_that_goes_beyond_its_limit() {
+    let (disk, _) = written(2);
+    let mut tail = Tail::on(Arc::new(disk)).unwrap();
+    // The opening is record 1; each frame has three more.
+    for (limit, given) in [(3, 1), (4, 3), (6, 0), (7, 3)] {
+        assert_eq!(read_all(&mut tail, Some(Lsn(limit))).unwrap().len(), given, "up to {limit}");
+    }
+}
+
+#[test]
+fn of_what_was_skipped_only_what_was_not_read_is_told() {
+    let skipped = |count| Record::Skipped { count, latest: Timestamp::from_millis(9) };
+    let behind = tail::behind;
+    for (number, end, next, told) in [(5, 9, 4, Some(4)), (5, 9, 5, Some(4)), (5, 9, 7, Some(2)), (5, 9, 9, None)] {
+        assert_eq!(behind(skipped(4), number, end, next), told.map(skipped), "{number}..{end} behind {next}");
+    }
+    assert_eq!(behind(note(1), 5, 6, 5), Some(note(1)));
+    assert_eq!(behind(note(1), 5, 6, 6), None);
+}
+
+#[test]
+fn a_tail_names_the_file_that_is_another_or_cant_be_read() {
+    let disk = SimDisk::new(8);
+    let (journal, _) = open(&disk).unwrap();
+    for id in 0..100 {
+        journal.commit(append(&journal, [id])).unwrap();
+    }
+    drop(journal);
+    let refused = |disk: &SimDisk| match read_all(&mut Tail::on(Arc::new(disk.clone())).unwrap(), None) {
+        Err(OpenError::Corrupt { file, why, .. }) => (file.file_name().unwrap().to_str().unwrap().to_owned(), why),
+        other => panic!("{other:?}"),
+    };
+    let of = |segment| disk.with_file(&file_name(segment), |bytes| bytes.clone());
+    let put = |segment, bytes: &[u8]| {
+        let changed = disk.copy();
+        changed.with_file(&file_name(segment), |file| *file = bytes.to_vec());
+        refused(&changed)
+    };
+    let (file, why) = put(2, &of(3));
+    assert!(file == file_name(2) && why.contains("belongs to another place"), "{file}: {why}");
+    let mut foreign = of(2);
+    foreign[16] ^= 1;
+    let crc = crc32fast::hash(&foreign[..HEADER_BLOCK - 4]);
+    foreign[HEADER_BLOCK - 4..HEADER_BLOCK].copy_from_slice(&crc.to_le_bytes());
+    let (file, why) = put(2, &foreign);
+    assert!(file == file_name(2) && why.contains("another journal"), "{file}: {why}");
+    // Nothing but zeros is a file whose making was cut short only if it is the last.
+    let (file, why) = put(2, &[0; 5_000]);
+    assert!(file == file_name(2) && why.contains("header"), "{file}: {why}");
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(FIRST, folder.path().join(FIRST)).unwrap();
+    let failed = Tail::open(folder.path());
+    assert!(matches!(failed, Err(OpenError::Io { what: "read", .. })), "{failed:?}");
+}
+
+#[test]
 fn a_tail_without_a_limit_ends_before_a_torn_frame() {
     let (disk, offsets) = written(3);
     let torn = usize::try_from(offsets[offsets.len() - 2]).unwrap();
