@@ -106,9 +106,7 @@ fn in_payload(frame: &mut Vec<u8>, place: Place) -> Option<Rotten> {
     for at in (FRAME_HEADER..frame.len()).rev() {
         if let Some(bit) = effects.iter().position(|&effect| effect == wrong) {
             frame[at] ^= 1 << bit;
-            let whole = whole(frame, place);
-            frame[at] ^= 1 << bit;
-            return whole.map(|length| Rotten { at, length });
+            return whole(frame, place).map(|length| Rotten { at, length });
         }
         effects = effects.map(step);
     }
@@ -258,6 +256,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Buyers of zeros, but for one bit in the second sector: it is lost with its sector, or alone.
+    #[test]
+    fn a_bit_that_a_crash_can_take_with_its_sector_is_no_proof_of_rot() {
+        let sealed = |others: u64| {
+            let buyer = |number: usize| Buyer::from(if number == 40 { 1 } else { others });
+            let mut buffer = FrameBuffer::new(MAX_PAYLOAD);
+            buffer.begin();
+            buffer.push(|out| Record::encode_registered(1, &(0..200).map(buyer).collect::<Vec<_>>(), out));
+            let mut sealed = Vec::new();
+            let written: Result<(), ()> = buffer.write(|frame, part| {
+                seal(frame, part, 10, 4, place(4_096));
+                sealed = frame.to_vec();
+                Ok(())
+            });
+            written.unwrap();
+            sealed
+        };
+        let torn = |mut frame: Vec<u8>| {
+            let at = (512..1_024).find(|at| frame[*at] == 1).unwrap();
+            frame[at] = 0;
+            is_torn(&left(frame), place(4_096))
+        };
+        assert!(torn(sealed(0)), "its sector has nothing else");
+        assert!(!torn(sealed(2)), "its sector is there");
     }
 
     #[test]
