@@ -390,7 +390,7 @@ mod tests {
             assert_eq!(gate.is_open(), mark == Mark::Closes, "{mark:?}");
             assert_eq!(gate.is_barred(), mark != Mark::Closes, "{mark:?}");
             assert!(!gate.queued() && !gate.is_only_sold_out());
-            // Whoever asks for many at once is held off as any other, and a late payment is not.
+            // Whoever asks for many at once is held off as any other.
             assert_eq!(permits.take(0, 1).is_ok(), mark == Mark::Closes, "{mark:?}");
             assert_eq!(permits.take_up_to(0, 1), 0);
             assert_eq!(permits.free(), u64::from(mark != Mark::Closes));

@@ -350,6 +350,7 @@ impl Salvage {
             Some(junk_end) if !open.reader.is_torn(end, junk_end).map_err(failed)? => {
                 self.note(segment, (end, junk_end), ROTTEN, true);
             }
+            // What a crash leaves of the last write.
             Some(_) => {}
             // At the very end it is left out: nothing is missing.
             None => self.note(segment, (end, end), "zeros, or the file's end, in a frame's place", false),

@@ -33,7 +33,7 @@ use crate::End;
 use crate::core::{Buyer, Timestamp};
 
 /// Small enough that a short life rotates, fills and splits.
-const SMALL: JournalOptions = JournalOptions {
+pub(super) const SMALL: JournalOptions = JournalOptions {
     now: Timestamp::MIN,
     segment_bytes: 4_096 + 1_100,
     fill_bytes: 700,
@@ -46,7 +46,7 @@ const PARTING: JournalOptions = JournalOptions { append_bytes: 300, ..SMALL };
 
 type Plain = Journal<()>;
 
-fn note(id: u32) -> Record {
+pub(super) fn note(id: u32) -> Record {
     Record::Ended { sale: id, slot: 1, generation: 2, end: End::Expired, at: Timestamp::from_millis(3) }
 }
 

@@ -140,14 +140,20 @@ fn without_units(key: u8) -> Allocator {
     sale
 }
 
+type Take = fn(&[Want<'_>]) -> Result<Vec<HoldId>, Missed>;
+
+fn take_all(wants: &[Want<'_>]) -> Result<Vec<HoldId>, Missed> {
+    take(wants, Buyer::from(1), Marks::Respected, 0, 0)
+}
+
 /// A basket fails for what `lacking` lacks, beside somebody who wants the only unit of its other sale, `at`.
-fn a_basket_that_fails_beside_a_buyer(at: usize, lacking: fn(u8) -> Allocator) {
+fn a_basket_that_fails_beside_a_buyer(at: usize, lacking: fn(u8) -> Allocator, take: Take) {
     let sales = [0, 1].map(|place| if place == at { allocator(1) } else { lacking(2) });
     let sales = Arc::new(sales);
     let theirs = Arc::clone(&sales);
     let other = thread::spawn(move || theirs[at].reserve(Buyer::from(2), 1, 0, 0, 0).err());
     let wants: Vec<_> = sales.iter().map(|allocator| Want { allocator, quantity: 1, due: 10 }).collect();
-    let missed = take(&wants, Buyer::from(1), Marks::Respected, 0, 0).unwrap_err();
+    let missed = take(&wants).unwrap_err();
     let told = matches!(other.join().unwrap(), Some(Refusal::AllHeld { first: true, .. }));
     if missed.place == at {
         assert!(missed.restocked.is_empty() && !told, "the other one has the unit");
@@ -160,7 +166,17 @@ fn a_basket_that_fails_beside_a_buyer(at: usize, lacking: fn(u8) -> Allocator) {
 #[test]
 fn who_missed_the_unit_of_a_basket_that_fails_is_told_that_it_came_back() {
     for at in [0, 1] {
-        explore_within(2, move || a_basket_that_fails_beside_a_buyer(at, without_slots));
-        explore_within(2, move || a_basket_that_fails_beside_a_buyer(at, without_units));
+        explore_within(2, move || a_basket_that_fails_beside_a_buyer(at, without_slots, take_all));
+        explore_within(2, move || a_basket_that_fails_beside_a_buyer(at, without_units, take_all));
     }
+}
+
+#[test]
+#[should_panic(expected = "the unit was missed, and came back")]
+fn control_a_basket_that_says_nothing_of_what_it_gave_back_is_noticed() {
+    explore_within(2, || {
+        a_basket_that_fails_beside_a_buyer(0, without_units, |wants| {
+            take_all(wants).map_err(|missed| Missed { restocked: Vec::new(), ..missed })
+        });
+    });
 }

@@ -6,31 +6,18 @@
 use std::sync::Arc;
 
 use super::{super::*, *};
-use crate::{
-    End,
-    core::Timestamp,
-    journal::{
-        disk::FsDisk,
-        frame::LARGEST_PAYLOAD,
-        sim_disk::{Fault, SimDisk},
-    },
-};
-
-const SMALL: JournalOptions = JournalOptions {
-    now: Timestamp::MIN,
-    segment_bytes: 4_096 + 700,
-    fill_bytes: 500,
-    frame_bytes: 300,
-    append_bytes: LARGEST_PAYLOAD,
+use crate::journal::{
+    disk::FsDisk,
+    sim_disk::{Fault, SimDisk},
+    tests::{SMALL, note},
 };
 
 /// A journal of several segments.
 fn written() -> SimDisk {
     let disk = SimDisk::new(4);
     let journal: Journal<()> = Journal::open(Arc::new(disk.clone()), SMALL, &mut |_| Ok(())).unwrap();
-    for sale in 0..60 {
-        let record = Record::Ended { sale, slot: 1, generation: 2, end: End::Expired, at: Timestamp::MIN };
-        let ((), end) = journal.append(|batch| batch.push(&record)).unwrap();
+    for id in 0..100 {
+        let ((), end) = journal.append(|batch| batch.push(&note(id))).unwrap();
         journal.commit(end).unwrap();
     }
     assert!(journal.segment() > 4);

@@ -12,27 +12,12 @@
 use std::{collections::BTreeMap, ops::Range, path::Path};
 
 use super::{super::*, *};
-use crate::{
-    End,
-    core::Timestamp,
-    journal::{
-        disk::Access,
-        frame::{FrameBuffer, LARGEST_PAYLOAD, MAX_PAYLOAD, Place, seal},
-        sim_disk::SimDisk,
-    },
+use crate::journal::{
+    disk::Access,
+    frame::{FrameBuffer, MAX_PAYLOAD, Place, seal},
+    sim_disk::SimDisk,
+    tests::{SMALL, note},
 };
-
-const SMALL: JournalOptions = JournalOptions {
-    now: Timestamp::MIN,
-    segment_bytes: 4_096 + 1_100,
-    fill_bytes: 700,
-    frame_bytes: 300,
-    append_bytes: LARGEST_PAYLOAD,
-};
-
-fn note(id: u32) -> Record {
-    Record::Ended { sale: id, slot: 1, generation: 2, end: End::Expired, at: Timestamp::from_millis(3) }
-}
 
 /// A frame as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
